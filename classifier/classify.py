@@ -1,0 +1,158 @@
+"""The public Python API: `Classifier.open(path).classify(paths)` ▸ predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier import decode
+from classifier.compile import Program, compiled
+from classifier.contract import Contract, Description
+from classifier.engine import BATCH_SIZES, Engine, KerasEngine, LiteRTEngine
+from classifier.errors import ImageError
+from classifier.read import MAX_BYTES, Signature, read
+
+ALTERNATIVES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one image, or why it could not be asked.
+
+    label, confidence: the most probable class and its probability, 0..1; '' and 0 with an `error`.
+    alternatives: the next classes with their probabilities, most probable first.
+    width, height: of the image, in pixels; 0 where it could not be decoded.
+    sha256, signature: of the bytes that were classified; None where they could not be read.
+    picture: uint8 (rows, columns, 3) BGR of at most decode.PICTURE_SIDE, when asked for.
+    """
+
+    path: str | bytes
+    label: str = ""
+    confidence: float = 0.0
+    alternatives: tuple[tuple[str, float], ...] = ()
+    width: int = 0
+    height: int = 0
+    sha256: str | None = None
+    signature: Signature | None = None
+    error: ImageError | None = None
+    picture: NDArray[np.uint8] | None = None
+
+
+class Classifier:
+    """A model, ready to run in this process. It holds no state but the network."""
+
+    def __init__(self, engine: Engine, contract: Contract, digest: str) -> None:
+        self.contract = contract
+        self.digest = digest
+        self._engine = engine
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path,
+        cache: str | Path | None = None,
+        description: Description | None = None,
+        threads: int = 1,
+    ) -> Classifier:
+        """Open a `.keras` file, compiling its network if `cache` does not hold it yet.
+
+        cache: a folder for compiled programs; the user's cache folder by default.
+        description: labels and scaling, for a file that carries no contract of ours.
+
+        Raises `ModelError` if the file cannot be used.
+        """
+        folder = Path(cache) if cache else Path.home() / ".cache" / "classifyd"
+        return cls.from_program(compiled(Path(model), folder, description), threads)
+
+    @classmethod
+    def from_program(cls, program: Program, threads: int = 1) -> Classifier:
+        """Load what `compile.compiled` made; no Keras is imported for a compiled network."""
+        engine: Engine
+        if program.litert is not None:
+            engine = LiteRTEngine(program.litert, program.contract, threads)
+        else:
+            engine = KerasEngine.open(program.model, program.contract)
+        return cls(engine, program.contract, program.digest)
+
+    def warm_up(self) -> None:
+        """Run the network once, so that the first image does not wait for memory to be laid out."""
+        shape = (1, self.contract.height, self.contract.width, self.contract.channels)
+        self._engine.probabilities(np.zeros(shape, np.uint8))
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (n, height, width, channels) as `decode` gives them ▸ float32 (n, classes)."""
+        return self._engine.probabilities(batch)
+
+    def classify(
+        self,
+        paths: Sequence[str | bytes | Path],
+        *,
+        with_pictures: bool = False,
+        max_bytes: int = MAX_BYTES,
+        on_image: Callable[[], None] = lambda: None,
+    ) -> list[Prediction]:
+        """Predict every path, in order; a file that cannot be classified gives its error.
+
+        on_image is called as each image has been decoded, and once after the network ran: whoever
+        watches over this process sees that it is alive.
+        """
+        predictions: list[Prediction] = []
+        for start in range(0, len(paths), BATCH_SIZES[-1]):
+            batch = [
+                str(path) if isinstance(path, Path) else path
+                for path in paths[start : start + BATCH_SIZES[-1]]
+            ]
+            predictions += self._classify_batch(batch, with_pictures, max_bytes, on_image)
+        return predictions
+
+    def _classify_batch(
+        self,
+        paths: Sequence[str | bytes],
+        with_pictures: bool,
+        max_bytes: int,
+        on_image: Callable[[], None],
+    ) -> list[Prediction]:
+        shape = (self.contract.height, self.contract.width, self.contract.channels)
+        predictions: list[Prediction] = []
+        decoded: list[tuple[int, decode.Decoded]] = []  # place in `predictions`, and the image
+        for path in paths:
+            prediction = Prediction(path)
+            try:
+                content = read(path, max_bytes)
+                prediction = replace(
+                    prediction, sha256=content.sha256, signature=content.signature
+                )
+                image = decode.decode(content.data, *shape, with_picture=with_pictures)
+                decoded.append((len(predictions), image))
+            except ImageError as error:
+                prediction = replace(prediction, error=error)
+            predictions.append(prediction)
+            on_image()
+        if decoded:
+            scores = self._engine.probabilities(np.stack([image.pixels for _, image in decoded]))
+            for row, (place, image) in zip(scores, decoded, strict=True):
+                predictions[place] = self._answered(predictions[place], image, row)
+        on_image()
+        return predictions
+
+    def _answered(
+        self, prediction: Prediction, image: decode.Decoded, scores: NDArray[np.float32]
+    ) -> Prediction:
+        if not np.isfinite(scores).all():
+            error = ImageError("the model's answer to this image is not a number")
+            return replace(prediction, error=error)
+        order = np.argsort(-scores, kind="stable")[: ALTERNATIVES + 1]
+        ranking = [(self.contract.labels[i], float(scores[i])) for i in order]
+        return replace(
+            prediction,
+            label=ranking[0][0],
+            confidence=ranking[0][1],
+            alternatives=tuple(ranking[1:]),
+            width=image.width,
+            height=image.height,
+            picture=image.picture,
+        )

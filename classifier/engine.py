@@ -1,0 +1,122 @@
+"""The compiled program, or Keras itself: a uint8 batch ▸ probabilities."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.contract import Contract
+from classifier.errors import ModelError
+
+# A batch is padded up to the next of these, so that memory is laid out once for each and never again.
+BATCH_SIZES = (1, 4, 16, 64)
+
+Batch = NDArray[np.uint8]
+Scores = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Runs one network."""
+
+    def probabilities(self, batch: Batch) -> Scores:
+        """uint8 (n, height, width, channels) ▸ float32 (n, classes), each row summing to 1."""
+        ...
+
+
+def to_probabilities(outputs: Scores, contract: Contract) -> Scores:
+    """What the network gave, float32 (n, outputs), as probabilities (n, classes)."""
+    if contract.output == "sigmoid":
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    if contract.output == "logits":
+        exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        result: Scores = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return result
+    return outputs
+
+
+def scaled(batch: Batch, contract: Contract) -> Scores:
+    """The batch as this network wants its pixels, float32."""
+    values = batch.astype(np.float32)
+    if contract.scaling == "0..1":
+        return values / np.float32(255)
+    if contract.scaling == "-1..1":
+        return values / np.float32(127.5) - np.float32(1)
+    return values
+
+
+def _padded(batch: Batch) -> Batch:
+    size = next((size for size in BATCH_SIZES if size >= len(batch)), BATCH_SIZES[-1])
+    if size == len(batch):
+        return batch
+    return np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.uint8)])
+
+
+class LiteRTEngine:
+    """The program that `compile` made. Pixels go in as they are: scaling is compiled in."""
+
+    def __init__(self, program: Path, contract: Contract, threads: int = 1) -> None:
+        self._program = str(program)
+        self._contract = contract
+        self._threads = threads
+        self._interpreters: dict[int, Any] = {}
+
+    def _interpreter(self, size: int) -> Any:
+        if size not in self._interpreters:
+            from ai_edge_litert.interpreter import Interpreter
+
+            interpreter = Interpreter(self._program, num_threads=self._threads)
+            tensor = interpreter.get_input_details()[0]
+            shape = [size, self._contract.height, self._contract.width, self._contract.channels]
+            interpreter.resize_tensor_input(tensor["index"], shape, strict=True)
+            interpreter.allocate_tensors()
+            self._interpreters[size] = interpreter
+        return self._interpreters[size]
+
+    def probabilities(self, batch: Batch) -> Scores:
+        parts = []
+        for start in range(0, len(batch), BATCH_SIZES[-1]):
+            part = batch[start : start + BATCH_SIZES[-1]]
+            padded = _padded(part)
+            interpreter = self._interpreter(len(padded))
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], padded)
+            interpreter.invoke()
+            outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            parts.append(to_probabilities(outputs[: len(part)], self._contract))
+        return np.concatenate(parts)
+
+
+class KerasEngine:
+    """The network on Keras, for a model that LiteRT cannot take: slower, and larger in memory."""
+
+    def __init__(self, model: Any, contract: Contract) -> None:
+        self._model = model
+        self._contract = contract
+
+    @classmethod
+    def open(cls, path: Path, contract: Contract) -> KerasEngine:
+        return cls(load_keras(path), contract)
+
+    def probabilities(self, batch: Batch) -> Scores:
+        parts = []
+        for start in range(0, len(batch), BATCH_SIZES[-1]):
+            part = batch[start : start + BATCH_SIZES[-1]]
+            # Padded too: Keras traces its graph anew for every batch size that it has not seen.
+            outputs = self._model.predict_on_batch(scaled(_padded(part), self._contract))
+            parts.append(to_probabilities(np.asarray(outputs)[: len(part)], self._contract))
+        return np.concatenate(parts)
+
+
+def load_keras(path: Path) -> Any:
+    """A Keras model from a file, in safe mode: no code that the file brings along is run."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    try:
+        return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises of every kind for a file that it cannot take
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path}: Keras cannot load this model: {first_line}") from error

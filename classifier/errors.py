@@ -1,0 +1,17 @@
+"""What can go wrong in this package. Every message tells a user what to do or what is wrong."""
+
+
+class ClassifierError(Exception):
+    """Base of all errors of this package."""
+
+
+class ModelError(ClassifierError):
+    """The model file cannot be used at all."""
+
+
+class ImageError(ClassifierError):
+    """This one image cannot be classified; the others can."""
+
+
+class UnsettledError(ImageError):
+    """The file changed while it was read: it is still being written. Come back later."""

@@ -1,0 +1,78 @@
+"""A file ▸ its bytes, digest and signature: whole and unchanged, or an error that says why not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from classifier.errors import ImageError, UnsettledError
+
+MAX_BYTES = 256 << 20
+
+
+class Signature(NamedTuple):
+    """What `stat` tells of a file's content without reading it.
+
+    The change time is part of it: a program can set the modification time back, but not this one.
+    """
+
+    size: int  # bytes
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Signature:
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The whole of one file, and what it looked like when these bytes were in it."""
+
+    data: bytes
+    sha256: str
+    signature: Signature
+
+
+def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
+    """Read a regular file once, and be sure that it held still meanwhile.
+
+    Raises `UnsettledError` if it changed under our eyes, `ImageError` if it is gone, is no regular
+    file, may not be read, is empty, or is larger than `max_bytes`.
+    """
+    # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOFOLLOW: a link is not an image.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags)
+    except FileNotFoundError:
+        raise ImageError("the file was gone before it could be read") from None
+    except OSError as error:
+        raise ImageError(f"the file cannot be opened: {error.strerror}") from None
+    try:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise ImageError("not a regular file")
+        if before.st_size == 0:
+            raise ImageError("the file is empty")
+        if before.st_size > max_bytes:
+            raise ImageError(
+                f"the file has {before.st_size:,} bytes, more than the {max_bytes:,} allowed"
+            )
+        chunks = []
+        left = before.st_size + 1  # one more than promised: a file that grew is noticed
+        while left and (chunk := os.read(fd, left)):
+            chunks.append(chunk)
+            left -= len(chunk)
+        after = os.fstat(fd)
+    except OSError as error:
+        raise ImageError(f"the file cannot be read: {error.strerror}") from None
+    finally:
+        os.close(fd)
+    signature = Signature.of(after)
+    data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if signature != Signature.of(before) or len(data) != signature.size:
+        raise UnsettledError("the file changed while it was read")
+    return Content(data, hashlib.sha256(data).hexdigest(), signature)

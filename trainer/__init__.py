@@ -1,0 +1,1 @@
+"""Data ▸ network ▸ a model file with its contract, and the evidence for it."""

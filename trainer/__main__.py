@@ -1,0 +1,104 @@
+"""The commands of `classifyd-train`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from classifier.errors import ClassifierError
+from trainer.errors import TrainerError
+
+DEFAULT_OUTPUT = "image_classifier.keras"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="classifyd-train", description="Make and measure the models that classifyd runs."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train a model on CIFAR-10 or on folders of your own",
+        description="Train a model and save it with its class names inside. The training curves "
+        "and the metrics are written beside it.",
+    )
+    train.add_argument(
+        "--data", default="cifar10", metavar="cifar10|FOLDER",
+        help="train/CLASS/... and test/CLASS/..., or CLASS/... alone (default: cifar10, downloaded)",
+    )  # fmt: skip
+    train.add_argument(
+        "--data-name", metavar="TEXT", help="what reports call the data (default: the folder's name)"
+    )
+    train.add_argument("--epochs", type=_positive, default=10, metavar="N", help="default: 10")
+    train.add_argument("--seed", type=int, default=1, metavar="N", help="default: 1")
+    train.add_argument(
+        "--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="FILE",
+        help=f"the model file (default: {DEFAULT_OUTPUT})",
+    )  # fmt: skip
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a model on labelled images",
+        description="Print loss and accuracy of a model on the test/ part of a folder, or on all of "
+        "it if it has none, by the program that serves.",
+    )
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help="a .keras file")
+    evaluate.add_argument("--data", required=True, metavar="cifar10|FOLDER")
+    evaluate.add_argument("--data-name", metavar="TEXT", help="what the report calls the data")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from trainer.data import load
+    from trainer.train import Recipe, train
+
+    if arguments.output.suffix != ".keras":
+        raise TrainerError(f"--output {arguments.output}: a model file's name ends in .keras")
+    shape = (32, 32, 3)
+    data = load(arguments.data, shape)
+    if arguments.data_name:
+        data = replace(data, name=arguments.data_name)
+    train(data, shape, arguments.output, Recipe(epochs=arguments.epochs, seed=arguments.seed))
+    print(f"saved {arguments.output}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from trainer.evaluate import evaluate
+
+    result, images = evaluate(arguments.model, arguments.data)
+    name = arguments.data_name or Path(arguments.data).name
+    print(f"{name}, {images:,} images: loss {result['loss']:.4f}, "
+          f"accuracy {100 * result['accuracy']:.2f}%")  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Gives the exit code: 0 done, 1 failed, 2 the command line or data is wrong."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    arguments = _parser().parse_args(argv)
+    try:
+        {"train": _train, "evaluate": _evaluate}[arguments.command](arguments)
+    except (TrainerError, ClassifierError) as error:
+        print(f"classifyd-train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nclassifyd-train: stopped; the model file is as it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

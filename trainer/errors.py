@@ -1,0 +1,9 @@
+"""What can go wrong in this package. Every message tells a user what to do."""
+
+
+class TrainerError(Exception):
+    """Base of all errors of this package."""
+
+
+class DataError(TrainerError):
+    """The training data cannot be used."""
