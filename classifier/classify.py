@@ -123,9 +123,7 @@ class Classifier:
             prediction = Prediction(path)
             try:
                 content = read(path, max_bytes)
-                prediction = replace(
-                    prediction, sha256=content.sha256, signature=content.signature
-                )
+                prediction = replace(prediction, sha256=content.sha256, signature=content.signature)
                 image = decode.decode(content.data, *shape, with_picture=with_pictures)
                 decoded.append((len(predictions), image))
             except ImageError as error:

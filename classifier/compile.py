@@ -57,8 +57,8 @@ def compiled(model: Path, cache: Path, description: Description | None = None) -
         description = None
     elif description is None:
         raise ModelError(
-            f"{model}: this Keras file does not say what its classes are called. Name them, and how "
-            "its pixels are scaled, under `labels:` in config.yaml"
+            f"{model}: this Keras file does not say what its classes are called. Name them, and "
+            "how its pixels are scaled, under `labels:` in config.yaml"
         )
     digest = contracts.digest(model)
     entry = cache / _key(digest, description)
@@ -141,7 +141,9 @@ def _main(model: Path, draft: Path, description: Description | None) -> None:
 def _shapes(network: Any, model: Path) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
     """The network's input and output shapes; it must be a plain classifier of images."""
     if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise ModelError(f"{model}: a classifier has one input and one output, this network has more")
+        raise ModelError(
+            f"{model}: a classifier has one input and one output, this network has more"
+        )
     input_shape, output_shape = tuple(network.inputs[0].shape), tuple(network.outputs[0].shape)
     if len(input_shape) != 4 or None in input_shape[1:]:
         raise ModelError(
@@ -149,7 +151,9 @@ def _shapes(network: Any, model: Path) -> tuple[tuple[int | None, ...], tuple[in
             "channels) with every size but the first one fixed"
         )
     if len(output_shape) != 2 or output_shape[1] is None:
-        raise ModelError(f"{model}: the network's output is {output_shape}; it must be (None, classes)")
+        raise ModelError(
+            f"{model}: the network's output is {output_shape}; it must be (None, classes)"
+        )
     return input_shape, output_shape
 
 

@@ -97,7 +97,9 @@ class Contract:
                 )
             return cls(**{**data, "labels": tuple(data["labels"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ModelError(f"its {MEMBER} is damaged ({error}): train or describe it anew") from None
+            raise ModelError(
+                f"its {MEMBER} is damaged ({error}): train or describe it anew"
+            ) from None
 
 
 class SavableModel(Protocol):

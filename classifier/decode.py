@@ -20,10 +20,12 @@ from PIL import Image, UnidentifiedImageError  # noqa: E402
 
 from classifier.errors import ImageError  # noqa: E402
 
-cv2.setNumThreads(1)  # one process a core is how this scales; threads inside would only get in the way
+cv2.setNumThreads(
+    1
+)  # one process a core is how this scales; threads inside would only get in the way
 
-# A decoded picture is never scaled down below this on its longer side before the model's own resize,
-# so that the same pixels reach the network whether or not somebody wants a picture to look at.
+# A decoded picture is never scaled down below this on its longer side before the model's own
+# resize: the same pixels reach the network whether or not somebody wants a picture to look at.
 PICTURE_SIDE = 256
 # Below this many bytes, decoding whole is cheaper than asking first how large the picture is.
 LARGE_FILE_BYTES = 64 << 10
@@ -69,7 +71,9 @@ def decode(
     Raises `ImageError` for anything that is not one whole image of an allowed format and size.
     """
     if image_format(data) is None:
-        raise ImageError("the content is not a JPEG, PNG, WebP or BMP image, whatever its name says")
+        raise ImageError(
+            "the content is not a JPEG, PNG, WebP or BMP image, whatever its name says"
+        )
     flags, size = cv2.IMREAD_COLOR, None
     if len(data) >= LARGE_FILE_BYTES:
         flags, size = _scaled_flags(data, height, width)

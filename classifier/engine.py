@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from classifier.contract import Contract
 from classifier.errors import ModelError
 
-# A batch is padded up to the next of these, so that memory is laid out once for each and never again.
+# A batch is padded up to the next of these, so that memory is laid out once for each size.
 BATCH_SIZES = (1, 4, 16, 64)
 
 Batch = NDArray[np.uint8]

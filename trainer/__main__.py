@@ -28,10 +28,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--data", default="cifar10", metavar="cifar10|FOLDER",
-        help="train/CLASS/... and test/CLASS/..., or CLASS/... alone (default: cifar10, downloaded)",
+        help="train/CLASS/... and test/CLASS/..., or CLASS/... alone (default: cifar10)",
     )  # fmt: skip
     train.add_argument(
-        "--data-name", metavar="TEXT", help="what reports call the data (default: the folder's name)"
+        "--data-name",
+        metavar="TEXT",
+        help="what reports call the data (default: the folder's name)",
     )
     train.add_argument("--epochs", type=_positive, default=10, metavar="N", help="default: 10")
     train.add_argument("--seed", type=int, default=1, metavar="N", help="default: 1")
@@ -43,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a model on labelled images",
-        description="Print loss and accuracy of a model on the test/ part of a folder, or on all of "
-        "it if it has none, by the program that serves.",
+        description="Print loss and accuracy of a model on the test/ part of a folder, or on all "
+        "of it if it has none, by the program that serves.",
     )
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="a .keras file")
     evaluate.add_argument("--data", required=True, metavar="cifar10|FOLDER")
@@ -85,7 +87,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Gives the exit code: 0 done, 1 failed, 2 the command line or data is wrong."""
+    """Run one command; the exit code: 0 done, 1 failed, 2 the command line or data is wrong."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     arguments = _parser().parse_args(argv)

@@ -25,7 +25,8 @@ def evaluate(model: Path, data: str, cache: Path | None = None) -> tuple[dict[st
     if set(found.names) != set(contract.labels):
         differing = sorted(set(found.names) ^ set(contract.labels))
         raise DataError(
-            f"{data}: its classes are not the model's; these are in one alone: {', '.join(differing)}"
+            f"{data}: its classes are not the model's; these are in one alone: "
+            f"{', '.join(differing)}"
         )
     samples = found.test if found.test is not None else found.train
     # The folders are in alphabetical order, the model's outputs in an order of their own.
@@ -33,7 +34,9 @@ def evaluate(model: Path, data: str, cache: Path | None = None) -> tuple[dict[st
     return _measure(classifier, samples, to_output[samples.labels]), len(samples.labels)
 
 
-def _measure(classifier: Classifier, samples: Samples, labels: np.typing.NDArray[np.int64]) -> dict[str, float]:
+def _measure(
+    classifier: Classifier, samples: Samples, labels: np.typing.NDArray[np.int64]
+) -> dict[str, float]:
     right, loss = 0, 0.0
     for start in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", leave=False):
         indices = np.arange(start, min(start + BATCH_SIZE, len(labels)))

@@ -35,7 +35,9 @@ class Recipe:
     seed: int = 1
 
 
-def train(data: DataSet, shape: tuple[int, int, int], output: Path, recipe: Recipe) -> dict[str, Any]:
+def train(
+    data: DataSet, shape: tuple[int, int, int], output: Path, recipe: Recipe
+) -> dict[str, Any]:
     """Train, save to `output`, and give the metrics, which are also written beside it as JSON.
 
     Nothing is written before the training is done: until then `output` holds the old model.
@@ -50,9 +52,7 @@ def train(data: DataSet, shape: tuple[int, int, int], output: Path, recipe: Reci
     )  # fmt: skip
 
     network = readme_network(*shape, classes=len(data.names))
-    network.compile(
-        optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    network.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     started = time.monotonic()
     history = network.fit(
         Batches(training, recipe.batch_size, seed=recipe.seed),
@@ -72,13 +72,17 @@ def train(data: DataSet, shape: tuple[int, int, int], output: Path, recipe: Reci
         "validation_images": len(held),
         "training_seconds": round(time.monotonic() - started),
         "keras": f"{keras.__version__} on {keras.backend.backend()}",
-        "history": {key: [round(float(v), 5) for v in values] for key, values in history.history.items()},
+        "history": {
+            key: [round(float(v), 5) for v in values] for key, values in history.history.items()
+        },
     }
     if data.test is not None:
         metrics["test"] = evaluate_network(network, data.test)
         print_result(data.name, len(data.test.labels), metrics["test"])
 
-    evidence = {key: metrics[key] for key in ("data", "date", "test") if key in metrics}
+    evidence: dict[str, Any] = {
+        key: metrics[key] for key in ("data", "date", "test") if key in metrics
+    }
     contracts.write(_bare(network), output, Contract(data.names, *shape, evidence=evidence))
     _write(output.with_suffix(".metrics.json"), (json.dumps(metrics, indent=1) + "\n").encode())
     _write(output.with_suffix(".curves.png"), plot.curves(metrics["history"], data.name))
@@ -120,7 +124,7 @@ def _readable(samples: FileSamples) -> FileSamples:
 
 
 def _bare(network: Any) -> Any:
-    """The network without its optimizer's state, which serving has no use for (two thirds of a file)."""
+    """The network without its optimizer's state: two thirds of a file, of no use in serving."""
     bare = network.__class__.from_config(network.get_config())
     bare.set_weights(network.get_weights())
     return bare

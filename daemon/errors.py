@@ -1,0 +1,31 @@
+"""What can go wrong in this package. Every message tells a user what to do."""
+
+
+class DaemonError(Exception):
+    """Base of all errors of this package. `exit_code` is what the command ends with."""
+
+    exit_code = 1
+
+
+class SettingsError(DaemonError):
+    """The configuration is wrong; the message holds every mistake, each with its place."""
+
+    exit_code = 2
+
+
+class LockHeldError(DaemonError):
+    """Another process works on this state folder."""
+
+    exit_code = 3
+
+
+class JournalError(DaemonError):
+    """The journal cannot be used."""
+
+
+class StorageError(DaemonError):
+    """Results could not be written to the disk."""
+
+
+class PoolError(DaemonError):
+    """The worker processes do not come up."""

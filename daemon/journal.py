@@ -1,0 +1,370 @@
+"""The journal: the queue of what is to be done and the receipt of what was done, in SQLite.
+
+Whoever finds a file, by an event, a scan or a backfill, does one thing: put its arrival in here.
+One loop drains it. What is done is done in one transaction together with the exact bytes of the
+rows for results.csv, so that file can always be made to agree.
+
+A path stands at most once among the arrivals. A newer sighting takes its place with a new number,
+so the end of work on the older one does not wipe it out.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from classifier.read import Signature
+from daemon.errors import JournalError
+from daemon.row import Row, line
+
+VERSION = 1
+FILE_NAME = "journal.sqlite"
+BUSY_TIMEOUT_SECONDS = 60
+
+SCHEMA = """
+CREATE TABLE arrivals (            -- to be done
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,     -- the raw bytes of the name
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    priority INTEGER NOT NULL,     -- a smaller number goes first
+    attempt INTEGER NOT NULL,      -- above 0: a user asked to try a failed one again
+    seen_at TEXT NOT NULL,
+    not_before REAL NOT NULL       -- seconds since 1970
+);
+CREATE INDEX arrivals_in_order ON arrivals (priority, seq);
+CREATE TABLE files (               -- what each file looked like when it was last done
+    path BLOB PRIMARY KEY,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE results (             -- the rows of results.csv, in their order
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    path BLOB NOT NULL,
+    sha256 TEXT NOT NULL,
+    model TEXT NOT NULL,
+    status TEXT NOT NULL,
+    label TEXT NOT NULL,
+    confidence REAL,
+    reason TEXT NOT NULL,
+    thumbnail TEXT NOT NULL,
+    classified_at TEXT NOT NULL,
+    line BLOB NOT NULL             -- exactly the bytes in results.csv
+);
+CREATE INDEX results_by_content ON results (path, sha256);
+CREATE TABLE folders (path BLOB PRIMARY KEY, added_at TEXT NOT NULL);    -- backfilled ones
+CREATE TABLE ignored (             -- of the last completed scan
+    reason TEXT PRIMARY KEY, files INTEGER NOT NULL, example BLOB NOT NULL
+);
+"""
+
+
+class Priority(IntEnum):
+    LIVE = 0
+    BACKFILL = 1
+
+
+class Sighting(NamedTuple):
+    """A file as a scan or an event found it."""
+
+    path: bytes
+    signature: Signature
+
+
+class Job(NamedTuple):
+    """An arrival that is to be worked on now."""
+
+    seq: int
+    path: bytes
+    signature: Signature  # as it was seen
+    attempt: int
+    seen_at: str
+    known: frozenset[str]  # contents (SHA-256) of this path that have a row already
+
+
+class Outcome(NamedTuple):
+    """What became of a job.
+
+    signature: of the bytes that were read; None if they could not be.
+    row: None if this content has one already.
+    unsettled: the file was being written; it is to be tried again later.
+    """
+
+    job: Job
+    signature: Signature | None = None
+    row: Row | None = None
+    unsettled: bool = False
+
+
+class Published(NamedTuple):
+    """What a transaction decided to publish: the row's number in results.csv, and its bytes."""
+
+    seq: int
+    line: bytes
+
+
+def content_key(sha256: str | None, signature: Signature) -> str:
+    """What stands for the content in a row's id: its digest, or its looks if it was never read."""
+    return sha256 or "unread " + " ".join(map(str, signature))
+
+
+def timestamp() -> str:
+    """Now, in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+class Journal:
+    """An open journal. Several processes may have it open; one of them drains it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, state: Path, *, read_only: bool = False) -> Journal:
+        """Open, or make, the journal in a state folder. Raises `JournalError`."""
+        path = state / FILE_NAME
+        if read_only and not path.exists():
+            raise JournalError(f"{path}: there is no journal yet: nothing was classified so far")
+        try:
+            db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+            if read_only:
+                db.execute("PRAGMA query_only = ON")
+            else:
+                db.execute("PRAGMA journal_mode = WAL")
+                # FULL: a committed transaction outlives a power cut. NORMAL would not promise that.
+                db.execute("PRAGMA synchronous = FULL")
+            journal = cls(db)
+            journal._check_version(path, create=not read_only)
+        except sqlite3.Error as error:
+            raise JournalError(f"{path}: the journal cannot be used: {error}") from None
+        return journal
+
+    def close(self) -> None:
+        self._db.close()
+
+    # The queue
+
+    def unseen(self, sightings: Sequence[Sighting]) -> list[Sighting]:
+        """Those of them that were neither done nor put in the queue as they look now."""
+        return [sighting for sighting in sightings if not self._stands(sighting)]
+
+    def enqueue(self, sightings: Iterable[Sighting], priority: Priority) -> int:
+        """Put them in the queue, unless they stand there or are done; how many were put in."""
+        added = 0
+        with self._transaction():
+            for sighting in sightings:
+                if self._stands(sighting):
+                    continue
+                added += 1
+                waiting = self._db.execute(
+                    "SELECT priority, attempt FROM arrivals WHERE path = ?", (sighting.path,)
+                ).fetchone()
+                # A file that a backfill queued and that is now seen live becomes a live one.
+                first, attempt = (priority, 0) if waiting is None else waiting
+                self._db.execute(
+                    "INSERT OR REPLACE INTO arrivals (path, size, mtime_ns, ctime_ns, priority, "
+                    "attempt, seen_at, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                    (
+                        sighting.path,
+                        *sighting.signature,
+                        min(first, priority),
+                        attempt,
+                        timestamp(),
+                    ),
+                )
+        return added
+
+    def claim(self, limit: int, in_hand: Collection[bytes], now: float | None = None) -> list[Job]:
+        """The next jobs, at most `limit`, none of a path that is in hand already.
+
+        Nothing is noted: what is claimed and never finished is simply there again after a crash.
+        """
+        jobs: list[Job] = []
+        rows = self._db.execute(
+            "SELECT seq, path, size, mtime_ns, ctime_ns, attempt, seen_at FROM arrivals "
+            "WHERE not_before <= ? ORDER BY priority, seq LIMIT ?",
+            (time.time() if now is None else now, limit + len(in_hand)),
+        ).fetchall()
+        for seq, path, size, mtime_ns, ctime_ns, attempt, seen_at in rows:
+            if path in in_hand or len(jobs) == limit:
+                continue
+            # Trying again means to make a row even if there is one.
+            known = frozenset() if attempt else self._contents_of(path)
+            signature = Signature(size, mtime_ns, ctime_ns)
+            jobs.append(Job(seq, path, signature, attempt, seen_at, known))
+        return jobs
+
+    def finish(self, outcomes: Sequence[Outcome], retry_at: float) -> list[Published]:
+        """Note in one transaction what became of jobs; the rows to append to results.csv.
+
+        retry_at: when an unsettled file is to be tried again, in seconds since 1970.
+        """
+        published: list[Published] = []
+        with self._transaction():
+            for outcome in outcomes:
+                if outcome.unsettled:
+                    self._db.execute(
+                        "UPDATE arrivals SET not_before = ? WHERE seq = ?",
+                        (retry_at, outcome.job.seq),
+                    )
+                    continue
+                if outcome.row is not None:
+                    published += self._receipt(outcome.job.path, outcome.row)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                    (outcome.job.path, *(outcome.signature or outcome.job.signature)),
+                )
+                self._db.execute("DELETE FROM arrivals WHERE seq = ?", (outcome.job.seq,))
+        return published
+
+    def _receipt(self, path: bytes, row: Row) -> list[Published]:
+        bytes_of_row = line(row)
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO results (id, path, sha256, model, status, label, confidence, "
+            "reason, thumbnail, classified_at, line) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                row.id, path, row.sha256, row.model, row.status, row.label,
+                float(row.confidence) if row.confidence else None,
+                row.reason, row.thumbnail, row.classified_at, bytes_of_row,
+            ),
+        )  # fmt: skip
+        if not cursor.rowcount or cursor.lastrowid is None:
+            return []  # it has its row already
+        return [Published(cursor.lastrowid, bytes_of_row)]
+
+    # The receipt
+
+    def lines(self, after: int = 0) -> Iterator[Published]:
+        """The rows of results.csv, in order, from the one after number `after` on."""
+        yield from map(
+            Published._make,
+            self._db.execute("SELECT seq, line FROM results WHERE seq > ? ORDER BY seq", (after,)),
+        )
+
+    # Notes of scans
+
+    def note_folder(self, path: bytes) -> None:
+        """Remember a backfilled folder, for `verify`."""
+        self._db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (path, timestamp()))
+
+    def note_ignored(self, ignored: dict[str, tuple[int, bytes]]) -> None:
+        """What a completed scan passed over: reason ▸ how many and one example."""
+        rows = [(reason, count, example) for reason, (count, example) in sorted(ignored.items())]
+        if rows == self.ignored():
+            return  # nothing is written by a daemon that idles
+        with self._transaction():
+            self._db.execute("DELETE FROM ignored")
+            self._db.executemany("INSERT INTO ignored VALUES (?, ?, ?)", rows)
+
+    # Questions
+
+    def pending(self, priority: Priority | None = None) -> int:
+        """How many arrivals wait."""
+        where, values = ("", ()) if priority is None else ("WHERE priority = ?", (priority,))
+        return self._number(f"SELECT count(*) FROM arrivals {where}", *values)  # noqa: S608
+
+    def oldest_pending(self) -> str | None:
+        """When the arrival that waits longest was seen."""
+        (seen_at,) = self._db.execute("SELECT min(seen_at) FROM arrivals").fetchone()
+        return None if seen_at is None else str(seen_at)
+
+    def results(self) -> int:
+        """How many rows there are."""
+        return self._number("SELECT coalesce(max(seq), 0) FROM results")
+
+    def by_status(self) -> dict[str, int]:
+        """Rows by status."""
+        return dict(
+            self._db.execute("SELECT status, count(*) FROM results GROUP BY status ORDER BY status")
+        )
+
+    def failures(self) -> list[tuple[str, int, bytes]]:
+        """(reason, how many, one example), most often first."""
+        return self._db.execute(
+            "SELECT reason, count(*), max(path) FROM results WHERE status = 'failed' "
+            "GROUP BY reason ORDER BY count(*) DESC, reason"
+        ).fetchall()
+
+    def ignored(self) -> list[tuple[str, int, bytes]]:
+        """(reason, how many, one example) of the last completed scan of the inbox."""
+        return self._db.execute("SELECT * FROM ignored ORDER BY reason").fetchall()
+
+    def folders(self) -> list[bytes]:
+        """The folders that were backfilled."""
+        return [path for (path,) in self._db.execute("SELECT path FROM folders ORDER BY path")]
+
+    def last_result_at(self) -> str | None:
+        """When the newest row was made."""
+        row = self._db.execute(
+            "SELECT classified_at FROM results ORDER BY seq DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def state_of(self, path: bytes) -> tuple[str, str] | None:
+        """('pending', '') or (status, reason) of a file's newest row; None if it never arrived."""
+        if self._db.execute("SELECT 1 FROM arrivals WHERE path = ?", (path,)).fetchone():
+            return "pending", ""
+        row: tuple[str, str] | None = self._db.execute(
+            "SELECT status, reason FROM results WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,)
+        ).fetchone()
+        return row
+
+    def thumbnails(self) -> Iterator[tuple[str, str]]:
+        """(id, thumbnail) of every row that names one."""
+        return self._db.execute("SELECT id, thumbnail FROM results WHERE thumbnail != ''")
+
+    def changed_by_others(self) -> int:
+        """A number that changes when another process has written to the journal."""
+        return self._number("PRAGMA data_version")
+
+    # Within
+
+    def _stands(self, sighting: Sighting) -> bool:
+        for table in ("arrivals", "files"):
+            row = self._db.execute(
+                f"SELECT size, mtime_ns, ctime_ns FROM {table} WHERE path = ?",  # noqa: S608
+                (sighting.path,),
+            ).fetchone()
+            if row is not None:
+                same: bool = Signature._make(row) == sighting.signature
+                return same
+        return False
+
+    def _contents_of(self, path: bytes) -> frozenset[str]:
+        found = self._db.execute("SELECT sha256 FROM results WHERE path = ?", (path,))
+        return frozenset(sha256 for (sha256,) in found)
+
+    def _number(self, query: str, *values: object) -> int:
+        (number,) = self._db.execute(query, values).fetchone()
+        return int(number)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # IMMEDIATE: take the write lock now. A transaction that read first and wants to write later
+        # cannot wait for its turn.
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _check_version(self, path: Path, *, create: bool) -> None:
+        version = self._number("PRAGMA user_version")
+        if version == 0 and create:
+            with self._transaction():
+                if self._number("PRAGMA user_version") == 0:  # nobody was faster
+                    for statement in SCHEMA.split(";"):
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise JournalError(
+                f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "
+                "update classifyd, or name another `state:` folder"
+            )

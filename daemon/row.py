@@ -1,0 +1,90 @@
+"""One row of results.csv: its fields, its id, its exact bytes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+from typing import NamedTuple
+
+# What a spreadsheet takes for the start of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A backslash starts an escape, so it has to be escaped itself for the way back to be clear.
+UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
+ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
+
+
+class Row(NamedTuple):
+    """The columns of results.csv, in their order. Texts are as they will be read back."""
+
+    id: str
+    path: str
+    label: str
+    confidence: str
+    alternatives: str
+    status: str  # classified, uncertain or failed
+    reason: str
+    width: int | None  # pixels
+    height: int | None
+    bytes: int | None
+    sha256: str
+    model: str  # the first 12 hex digits of the model file's SHA-256
+    seen_at: str  # UTC, ISO 8601
+    classified_at: str
+    thumbnail: str  # relative to the results folder; empty if there is none
+
+
+HEADER = (",".join(Row._fields) + "\r\n").encode()
+
+
+def line(row: Row) -> bytes:
+    """The row as RFC 4180 has it, UTF-8, with its line end: always exactly one line."""
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow("" if cell is None else _defused(str(cell)) for cell in row)
+    return buffer.getvalue().encode()
+
+
+def row_id(path: bytes, content: str, model: str, attempt: int = 0) -> str:
+    """20 hex digits (80 bits) that stand for this path with this content under this model.
+
+    The same work done twice gives the same id, so a crash between doing and noting it cannot make
+    two rows or two thumbnails of one image. attempt counts how often a user asked to try again.
+    """
+    parts = (path, content.encode(), model.encode(), b"%d" % attempt)
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
+
+
+def escape(path: bytes) -> str:
+    r"""A file's name as text that is safe in a cell, a log and a terminal.
+
+    Bytes that are not UTF-8 and control characters become \xNN or \uNNNN, a backslash two.
+    """
+
+    def escaped(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        if match[0] == "\\":
+            return "\\\\"
+        if 0xDC80 <= code <= 0xDCFF:
+            return f"\\x{code - 0xDC00:02x}"
+        # \x is for single bytes; characters past ASCII have two bytes and are named by their number
+        return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+
+    return UNSAFE.sub(escaped, path.decode("utf-8", "surrogateescape"))
+
+
+def unescape(text: str) -> bytes:
+    """The bytes that `escape` was given."""
+
+    def plain(match: re.Match[str]) -> str:
+        byte, code = match.groups()
+        if byte is not None:
+            return bytes([int(byte, 16)]).decode("utf-8", "surrogateescape")
+        return chr(int(code, 16)) if code is not None else "\\"
+
+    return os.fsencode(ESCAPED.sub(plain, text))
+
+
+def _defused(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(FORMULA) else cell

@@ -1,0 +1,213 @@
+"""A worker process: one batch, start to end: decode ▸ predict ▸ annotate ▸ rows.
+
+`python -m daemon.worker FD` is started by `pool`. It reads its plan and then batches from the pipe
+FD, and answers each with its outcomes. When the pipe closes, it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from classifier.compile import Program
+from daemon.journal import Job, Outcome, content_key, timestamp
+from daemon.row import Row, escape, row_id
+
+if TYPE_CHECKING:
+    from classifier.classify import Classifier, Prediction
+    from daemon.thumbnail import Thumbnailer
+
+PR_SET_PDEATHSIG = 1
+THUMBNAILS = "thumbnails"
+
+
+class Plan(NamedTuple):
+    """What a worker has to know. when: all, uncertain or none, of thumbnails."""
+
+    program: Program
+    results: Path
+    when: str
+    min_confidence: float
+    max_bytes: int
+    max_pixels: int
+
+
+class Ready(NamedTuple):
+    """The first answer: the model is loaded."""
+
+
+class Trouble(NamedTuple):
+    """Instead of outcomes: the disk or the system failed, not an image."""
+
+    message: str
+
+
+class Progress:
+    """A counter that the worker raises and the pool watches, in memory that both share."""
+
+    SIZE = 8
+
+    def __init__(self, fd: int) -> None:
+        self._memory = mmap.mmap(fd, self.SIZE)
+
+    def step(self) -> None:
+        count = int.from_bytes(self._memory[:], "little") + 1
+        self._memory[:] = count.to_bytes(self.SIZE, "little")
+
+    @property
+    def count(self) -> int:
+        return int.from_bytes(self._memory[:], "little")
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+class Worker:
+    """Turns jobs into outcomes with one model."""
+
+    def __init__(self, plan: Plan, progress: Progress) -> None:
+        # Read by OpenCV when it is imported, so before the imports below.
+        os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(plan.max_pixels)
+        from classifier.classify import Classifier
+
+        self._plan = plan
+        self._progress = progress
+        self._classifier: Classifier = Classifier.from_program(plan.program)
+        self._classifier.warm_up()
+        self._thumbnailer: Thumbnailer | None = None
+        if plan.when != "none":
+            from daemon.thumbnail import Thumbnailer
+
+            self._thumbnailer = Thumbnailer()
+
+    def work(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """One outcome for every job. Raises `OSError` if a thumbnail cannot be written."""
+        predictions = self._classifier.classify(
+            [job.path for job in jobs],
+            with_pictures=self._thumbnailer is not None,
+            max_bytes=self._plan.max_bytes,
+            on_image=self._progress.step,
+        )
+        written: list[Path] = []
+        outcomes = [
+            self._outcome(job, prediction, written)
+            for job, prediction in zip(jobs, predictions, strict=True)
+        ]
+        _make_durable(written)
+        return outcomes
+
+    def _outcome(self, job: Job, prediction: Prediction, written: list[Path]) -> Outcome:
+        from classifier.errors import UnsettledError
+
+        if isinstance(prediction.error, UnsettledError):
+            return Outcome(job, unsettled=True)
+        if prediction.sha256 is not None and prediction.sha256 in job.known:
+            return Outcome(job, prediction.signature)
+        plan = self._plan
+        model = plan.program.digest[:12]
+        content = content_key(prediction.sha256, job.signature)
+        identifier = row_id(job.path, content, model, job.attempt)
+        failed = prediction.error is not None
+        uncertain = not failed and prediction.confidence < plan.min_confidence
+        thumbnail = ""
+        if not failed and (plan.when == "all" or (plan.when == "uncertain" and uncertain)):
+            thumbnail = self._annotate(job, prediction, identifier, uncertain, written)
+            self._progress.step()
+        row = Row(
+            id=identifier,
+            path=escape(job.path),
+            label=prediction.label,
+            confidence="" if failed else f"{prediction.confidence:.4f}",
+            alternatives=" ".join(
+                f"{label}:{share:.2f}" for label, share in prediction.alternatives
+            ),
+            status="failed" if failed else "uncertain" if uncertain else "classified",
+            reason=str(prediction.error or ""),
+            width=prediction.width or None,
+            height=prediction.height or None,
+            bytes=(prediction.signature or job.signature).size,
+            sha256=prediction.sha256 or "",
+            model=model,
+            seen_at=job.seen_at,
+            classified_at=timestamp(),
+            thumbnail=thumbnail,
+        )
+        return Outcome(job, prediction.signature, row)
+
+    def _annotate(
+        self,
+        job: Job,
+        prediction: Prediction,
+        identifier: str,
+        uncertain: bool,
+        written: list[Path],
+    ) -> str:
+        """Write the thumbnail; its path relative to the results folder.
+
+        The day is that of the sighting: the same work done again writes the same file again.
+        """
+        assert self._thumbnailer is not None
+        assert prediction.picture is not None
+        relative = Path(THUMBNAILS, job.seen_at[:10], f"{identifier}.jpg")
+        target = self._plan.results / relative
+        image = self._thumbnailer.render(
+            prediction.picture,
+            prediction.label,
+            prediction.confidence,
+            prediction.alternatives,
+            uncertain=uncertain,
+        )
+        if target.parent not in {path.parent for path in written}:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(image)
+        written.append(target)
+        return str(relative)
+
+
+def _make_durable(files: Sequence[Path]) -> None:
+    """A row names its thumbnail, so the thumbnail must be safe before the row is."""
+    folders = {parent for path in files for parent in (path.parent, path.parent.parent)}
+    for path in [*files, *folders]:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _die_with_parent() -> None:
+    """Not to work on for nobody when the daemon is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main(pipe_fd: int, progress_fd: int) -> None:
+    """Serve batches until the pipe closes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A Ctrl-C reaches the whole group. The daemon decides what is finished; the pipe tells.
+        signal.signal(number, signal.SIG_IGN)
+    _die_with_parent()
+    pipe: Connection = Connection(pipe_fd)
+    try:
+        worker = Worker(pipe.recv(), Progress(progress_fd))
+        pipe.send(Ready())
+        while True:
+            jobs = pipe.recv()
+            try:
+                answer: list[Outcome] | Trouble = worker.work(jobs)
+            except OSError as error:
+                answer = Trouble(f"{error.filename or 'a thumbnail'}: {error.strerror or error}")
+            pipe.send(answer)
+    except (EOFError, BrokenPipeError):
+        return
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
