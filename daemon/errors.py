@@ -1,5 +1,9 @@
 """What can go wrong in this package. Every message tells a user what to do."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class DaemonError(Exception):
     """Base of all errors of this package. `exit_code` is what the command ends with."""
@@ -17,6 +21,13 @@ class LockHeldError(DaemonError):
     """Another process works on this state folder."""
 
     exit_code = 3
+
+    def __init__(self, folder: Path, who: str) -> None:
+        super().__init__(
+            f"{folder}: {who} is at work on this state folder. Stop it first, or give this one a "
+            "`state:` folder of its own"
+        )
+        self.who = who
 
 
 class JournalError(DaemonError):

@@ -252,14 +252,15 @@ class Journal:
         """Remember a backfilled folder, for `verify`."""
         self._db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (path, timestamp()))
 
-    def note_ignored(self, ignored: dict[str, tuple[int, bytes]]) -> None:
-        """What a completed scan passed over: reason ▸ how many and one example."""
+    def note_ignored(self, ignored: dict[str, tuple[int, bytes]]) -> bool:
+        """What a completed scan passed over: reason ▸ how many, an example. Whether it is news."""
         rows = [(reason, count, example) for reason, (count, example) in sorted(ignored.items())]
         if rows == self.ignored():
-            return  # nothing is written by a daemon that idles
+            return False  # a daemon that idles writes nothing
         with self._transaction():
             self._db.execute("DELETE FROM ignored")
             self._db.executemany("INSERT INTO ignored VALUES (?, ?, ?)", rows)
+        return True
 
     # Questions
 
@@ -267,6 +268,10 @@ class Journal:
         """How many arrivals wait."""
         where, values = ("", ()) if priority is None else ("WHERE priority = ?", (priority,))
         return self._number(f"SELECT count(*) FROM arrivals {where}", *values)  # noqa: S608
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self._db.execute("SELECT 1 FROM arrivals LIMIT 1").fetchone() is None
 
     def oldest_pending(self) -> str | None:
         """When the arrival that waits longest was seen."""
@@ -277,10 +282,14 @@ class Journal:
         """How many rows there are."""
         return self._number("SELECT coalesce(max(seq), 0) FROM results")
 
-    def by_status(self) -> dict[str, int]:
-        """Rows by status."""
+    def by_status(self, after: int = 0) -> dict[str, int]:
+        """Rows by status, of those that come after number `after`."""
         return dict(
-            self._db.execute("SELECT status, count(*) FROM results GROUP BY status ORDER BY status")
+            self._db.execute(
+                "SELECT status, count(*) FROM results WHERE seq > ? GROUP BY status "
+                "ORDER BY status",
+                (after,),
+            )
         )
 
     def failures(self) -> list[tuple[str, int, bytes]]:
@@ -313,6 +322,11 @@ class Journal:
             "SELECT status, reason FROM results WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,)
         ).fetchone()
         return row
+
+    def seq_of(self, identifier: str) -> int | None:
+        """The number of the row with this id."""
+        row = self._db.execute("SELECT seq FROM results WHERE id = ?", (identifier,)).fetchone()
+        return None if row is None else int(row[0])
 
     def thumbnails(self) -> Iterator[tuple[str, str]]:
         """(id, thumbnail) of every row that names one."""

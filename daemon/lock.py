@@ -25,6 +25,9 @@ class Holder(NamedTuple):
     command: str
     since: str  # UTC, ISO 8601
 
+    def __str__(self) -> str:
+        return f"`classifyd {self.command}`, process {self.pid}, since {self.since}"
+
 
 class StateLock:
     """Held from `acquire` until `release`, or until the process ends in whatever way."""
@@ -47,14 +50,8 @@ class StateLock:
                     continue
                 os.close(fd)
                 holder = _read(self._path)
-                who = (
-                    f"`{holder.command}`, process {holder.pid}, since {holder.since}"
-                    if holder
-                    else "another process"
-                )
                 raise LockHeldError(
-                    f"{self._path.parent}: {who} is at work on this state folder. Stop it first, "
-                    "or give this one a `state:` folder of its own"
+                    self._path.parent, str(holder) if holder else "another process"
                 ) from None
         since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         os.ftruncate(fd, 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import socket
 import subprocess
@@ -21,8 +20,8 @@ from typing import IO, Any
 
 from daemon.errors import PoolError, StorageError
 from daemon.journal import Job, Outcome, content_key, timestamp
+from daemon.messages import Plan, Progress, Ready, Trouble
 from daemon.row import Row, escape, row_id
-from daemon.worker import Plan, Progress, Ready, Trouble
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +101,7 @@ class Pool:
         self._module = module
         self._failed_starts = 0
         self._again: deque[Batch] = deque()  # of workers that died
+        self._accused: set[int] = set()  # jobs whose worker died while they were alone with it
         self._processes = [self._started() for _ in range(workers)]
 
     @property
@@ -169,7 +169,7 @@ class Pool:
                         f"{answer.message}. Nothing is lost: mend the disk and start again"
                     )
                 else:
-                    process.batches.popleft()
+                    self._accused.difference_update(job.seq for job in process.batches.popleft())
                     yield answer
         except (EOFError, ConnectionResetError):
             index = self._processes.index(process)
@@ -191,11 +191,16 @@ class Pool:
         log.warning("a worker ended with exit code %d%s", code, f": {words}" if words else "")
         suspect, *others = process.batches or [()]
         self._again.extend(others)
-        if len(suspect) == 1:
-            yield [self._guilty(suspect[0], f"the image {what}")]
-        elif suspect:
+        if len(suspect) > 1:
             half = len(suspect) // 2
             self._again.extend([suspect[:half], suspect[half:]])
+        elif suspect and suspect[0].seq not in self._accused:
+            # Somebody may have killed the worker; an image is guilty if it happens again.
+            self._accused.add(suspect[0].seq)
+            self._again.append(suspect)
+        elif suspect:
+            self._accused.remove(suspect[0].seq)
+            yield [self._guilty(suspect[0], f"the image {what}")]
         self._processes[index] = self._started()
 
     def _guilty(self, job: Job, reason: str) -> Outcome:
@@ -219,8 +224,3 @@ class Pool:
             thumbnail="",
         )
         return Outcome(job, None, row)
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

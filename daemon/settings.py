@@ -78,6 +78,7 @@ class Settings(_Section):
 
     @property
     def worker_count(self) -> int:
+        """One a processor that this process may use, unless said otherwise."""
         return self.workers or len(os.sched_getaffinity(0))
 
 

@@ -8,15 +8,11 @@ have it open for writing.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
-import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -30,9 +26,10 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from classifier.read import Signature
 from daemon.journal import Sighting
 from daemon.row import escape
+from daemon.settle import Settling, is_being_written
+from daemon.walk import Found, look, walk
 
 log = logging.getLogger(__name__)
 
@@ -43,145 +40,6 @@ EVENTS: list[type[FileSystemEvent]] = [
 MAX_EVENTS = 100_000
 # How many files a scan looks at before the rest of the program gets its turn.
 SCAN_SLICE = 2000
-# A writer that keeps its file open is waited for this long after the last change.
-WRITER_PATIENCE_SECONDS = 300.0
-
-NOT_AN_IMAGE = "not an image by its extension"
-HIDDEN = "hidden (its name starts with a dot)"
-LINK = "a symbolic link"
-SPECIAL = "not a regular file"
-UNREADABLE_FOLDER = "a folder that cannot be read"
-
-
-class Found(NamedTuple):
-    """What a walk came across: an image file with its signature, or something with a reason to
-    pass it over."""
-
-    path: bytes
-    signature: Signature | None
-    ignored: str | None
-
-
-def walk(root: bytes, extensions: frozenset[bytes]) -> Iterator[Found]:
-    """Everything under a folder, no link followed, with no list of all files held.
-
-    Raises `OSError` if the root itself cannot be read.
-    """
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = os.scandir(folder)
-        except OSError:
-            if folder == root:
-                raise
-            # Gone meanwhile is no news; what cannot be read is.
-            if os.path.lexists(folder):
-                yield Found(folder, None, UNREADABLE_FOLDER)
-            continue
-        with entries:
-            for entry in entries:
-                try:
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(b"."):
-                        folders.append(entry.path)
-                        continue
-                    yield look(entry.path, extensions, entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
-                    continue
-
-
-def look(path: bytes, extensions: frozenset[bytes], status: os.stat_result) -> Found:
-    """Whether a path is an image file by all that can be told without opening it."""
-    name = os.path.basename(path)
-    reason = None
-    if name.startswith(b"."):
-        reason = HIDDEN
-    elif stat.S_ISLNK(status.st_mode):
-        reason = LINK
-    elif not stat.S_ISREG(status.st_mode):
-        reason = SPECIAL
-    elif os.path.splitext(name)[1][1:].lower() not in extensions:
-        reason = NOT_AN_IMAGE
-    return Found(path, None if reason else Signature.of(status), reason)
-
-
-def is_being_written(path: bytes) -> bool | None:
-    """Whether somebody has the file open for writing; None where the system does not tell.
-
-    A read lease is granted only on a file that nobody has open for writing. Linux tells the file's
-    owner and root. SIGIO must be ignored: it comes if a writer opens the file just then.
-    """
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return None
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return True if error.errno == errno.EAGAIN else None
-    finally:
-        os.close(fd)
-    return False
-
-
-class _Waiting(NamedTuple):
-    signature: Signature
-    quiet_since: float  # by the monotonic clock
-
-
-class Settling:
-    """Files that may still be written to, until they have been quiet for long enough."""
-
-    def __init__(self, settle_seconds: float) -> None:
-        self._settle_seconds = settle_seconds
-        self._waiting: dict[bytes, _Waiting] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, sighting: Sighting, now: float, age_seconds: float = 0.0) -> bool:
-        """True if the file is whole already, by how long ago it was last modified."""
-        waiting = self._waiting.get(sighting.path)
-        if waiting is None or waiting.signature != sighting.signature:
-            waiting = _Waiting(sighting.signature, now - max(age_seconds, 0))
-        if self._is_quiet(sighting.path, waiting, now):
-            self._waiting.pop(sighting.path, None)
-            return True
-        self._waiting[sighting.path] = waiting
-        return False
-
-    def discard(self, path: bytes) -> None:
-        self._waiting.pop(path, None)
-
-    def due(self, now: float) -> list[Sighting]:
-        """The files that have become whole; they are not waited for any more."""
-        ready = []
-        for path, waiting in list(self._waiting.items()):
-            if now - waiting.quiet_since < self._settle_seconds:
-                continue
-            try:
-                signature = Signature.of(os.lstat(path))
-            except OSError:
-                del self._waiting[path]
-                continue
-            if self.add(Sighting(path, signature), now):
-                ready.append(Sighting(path, signature))
-        return ready
-
-    def next_due(self) -> float | None:
-        """When `due` is worth a call, by the monotonic clock."""
-        if not self._waiting:
-            return None
-        return min(waiting.quiet_since for waiting in self._waiting.values()) + self._settle_seconds
-
-    def _is_quiet(self, path: bytes, waiting: _Waiting, now: float) -> bool:
-        quiet = now - waiting.quiet_since
-        if quiet < self._settle_seconds:
-            return False
-        return quiet >= WRITER_PATIENCE_SECONDS or not is_being_written(path)
 
 
 class _Handler(FileSystemEventHandler):
@@ -212,7 +70,7 @@ class Watcher:
     ) -> None:
         """unseen: which sightings are news. wake: called when an event came, from another thread.
         observe: False for a single scan."""
-        self._inbox = inbox
+        self.folder = inbox
         self._extensions = extensions
         self._rescan_seconds = rescan_seconds
         self._unseen = unseen
@@ -225,7 +83,8 @@ class Watcher:
         self._scan: Iterator[Found] | None = None
         self._next_scan = 0.0
         self._ignored: dict[str, tuple[int, bytes]] = {}
-        self._inbox_error = ""
+        self.trouble = ""  # why the folder cannot be read now
+        self.found = 0  # sightings given
         self.scans = 0  # completed ones
         self.ignored: dict[str, tuple[int, bytes]] = {}  # by reason: how many, an example
 
@@ -236,7 +95,9 @@ class Watcher:
             self._start_scan()
         if self._scan is not None:
             ready += self._scan_slice(now)
-        return ready + self._settling.due(now)
+        ready += self._settling.due(now)
+        self.found += len(ready)
+        return ready
 
     def next_due(self, now: float) -> float:
         """When `tick` has something to do even if nothing happens, by the monotonic clock."""
@@ -276,7 +137,7 @@ class Watcher:
         while self._events:
             event = self._events.popleft()
             path = os.fsencode(event.dest_path or event.src_path)
-            if b"/." in path[len(self._inbox) :]:
+            if b"/." in path[len(self.folder) :]:
                 continue  # in a hidden folder, where no scan goes either
             if event.is_directory:
                 for found in self._folder(path):
@@ -326,21 +187,18 @@ class Watcher:
     def _start_scan(self) -> None:
         self._next_scan = time.monotonic() + self._rescan_seconds
         try:
-            status = os.stat(self._inbox)
+            status = os.stat(self.folder)
             # Watch first, then scan: what comes in between is seen twice, never not at all.
             self._keep_observing((status.st_dev, status.st_ino))
-            os.scandir(self._inbox).close()
+            os.scandir(self.folder).close()
         except OSError as error:
-            if str(error) != self._inbox_error:
-                log.error("the inbox %s cannot be read: %s; trying again every %g s",
-                          escape(self._inbox), error.strerror, self._rescan_seconds)  # fmt: skip
-            self._inbox_error = str(error)
+            self._lost(error)
             return
-        if self._inbox_error:
-            log.info("the inbox %s is back", escape(self._inbox))
-            self._inbox_error = ""
+        if self.trouble:
+            log.info("%s is back", escape(self.folder))
+            self.trouble = ""
         self._ignored = {}
-        self._scan = walk(self._inbox, self._extensions)
+        self._scan = walk(self.folder, self._extensions)
 
     def _scan_slice(self, now: float) -> list[Sighting]:
         assert self._scan is not None
@@ -359,7 +217,7 @@ class Watcher:
             self.ignored = self._ignored
         except OSError as error:  # the inbox went away while it was read
             self._scan = None
-            log.error("the scan of %s broke off: %s", escape(self._inbox), error.strerror)
+            self._lost(error)
         clock = time.time()
         return [
             found
@@ -367,18 +225,27 @@ class Watcher:
             if self._settling.add(found, now, clock - found.signature.mtime_ns / 1e9)
         ]
 
+    def _lost(self, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if reason != self.trouble:
+            log.error(
+                "%s cannot be read: %s; trying again every %g s",
+                escape(self.folder), reason, self._rescan_seconds,
+            )  # fmt: skip
+        self.trouble = reason
+
     def _keep_observing(self, identity: tuple[int, int]) -> None:
         """Observe the folder that is the inbox now; one made anew needs a new watch."""
         if not self._observe:
             return
         if self._observer is not None and (identity != self._identity or not self._is_alive()):
-            log.warning("the observer of %s is replaced", escape(self._inbox))
+            log.warning("the observer of %s is replaced", escape(self.folder))
             self.stop()
         if self._observer is not None:
             return
         observer = Observer()
         handler = _Handler(self._events, self._wake)
-        observer.schedule(handler, os.fsdecode(self._inbox), recursive=True, event_filter=EVENTS)
+        observer.schedule(handler, os.fsdecode(self.folder), recursive=True, event_filter=EVENTS)
         try:
             observer.start()
         except OSError as error:
@@ -386,7 +253,7 @@ class Watcher:
                 log.warning(
                     "no events from %s (%s): it is scanned every %g s instead. If a limit of "
                     "inotify is reached, raise fs.inotify.max_user_watches or max_user_instances",
-                    escape(self._inbox), error.strerror, self._rescan_seconds,
+                    escape(self.folder), error.strerror, self._rescan_seconds,
                 )  # fmt: skip
         else:
             self._observer = observer

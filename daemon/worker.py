@@ -7,17 +7,16 @@ FD, and answers each with its outcomes. When the pipe closes, it ends.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from classifier.compile import Program
 from daemon.journal import Job, Outcome, content_key, timestamp
+from daemon.messages import Plan, Progress, Ready, Trouble
 from daemon.row import Row, escape, row_id
 
 if TYPE_CHECKING:
@@ -26,47 +25,6 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1
 THUMBNAILS = "thumbnails"
-
-
-class Plan(NamedTuple):
-    """What a worker has to know. when: all, uncertain or none, of thumbnails."""
-
-    program: Program
-    results: Path
-    when: str
-    min_confidence: float
-    max_bytes: int
-    max_pixels: int
-
-
-class Ready(NamedTuple):
-    """The first answer: the model is loaded."""
-
-
-class Trouble(NamedTuple):
-    """Instead of outcomes: the disk or the system failed, not an image."""
-
-    message: str
-
-
-class Progress:
-    """A counter that the worker raises and the pool watches, in memory that both share."""
-
-    SIZE = 8
-
-    def __init__(self, fd: int) -> None:
-        self._memory = mmap.mmap(fd, self.SIZE)
-
-    def step(self) -> None:
-        count = int.from_bytes(self._memory[:], "little") + 1
-        self._memory[:] = count.to_bytes(self.SIZE, "little")
-
-    @property
-    def count(self) -> int:
-        return int.from_bytes(self._memory[:], "little")
-
-    def close(self) -> None:
-        self._memory.close()
 
 
 class Worker:
@@ -82,7 +40,9 @@ class Worker:
         self._classifier: Classifier = Classifier.from_program(plan.program)
         self._classifier.warm_up()
         self._thumbnailer: Thumbnailer | None = None
-        if plan.when != "none":
+        if plan.thumbnails != "none":
+            # It keeps a list of the machine's fonts; a service has no home to keep it in.
+            os.environ.setdefault("MPLCONFIGDIR", str(plan.scratch / "matplotlib"))
             from daemon.thumbnail import Thumbnailer
 
             self._thumbnailer = Thumbnailer()
@@ -117,7 +77,9 @@ class Worker:
         failed = prediction.error is not None
         uncertain = not failed and prediction.confidence < plan.min_confidence
         thumbnail = ""
-        if not failed and (plan.when == "all" or (plan.when == "uncertain" and uncertain)):
+        if not failed and (
+            plan.thumbnails == "all" or (plan.thumbnails == "uncertain" and uncertain)
+        ):
             thumbnail = self._annotate(job, prediction, identifier, uncertain, written)
             self._progress.step()
         row = Row(

@@ -1,0 +1,132 @@
+"""The commands of `classifyd`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+
+from classifier.errors import ModelError
+from daemon.errors import DaemonError
+from daemon.settings import DEFAULT_PATH, Settings, load
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="classifyd", description="Drop images in a folder, read results.csv."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        added.add_argument(
+            "--config", type=Path, default=DEFAULT_PATH, metavar="FILE",
+            help="default: config.yaml in the current folder",
+        )  # fmt: skip
+        return added
+
+    run = command("run", "classify every image that comes into the inbox")
+    run.add_argument("--once", action="store_true", help="classify what is there, then end")
+    backfill = command("backfill", "classify all images in folders that exist already")
+    backfill.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    backfill.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and do nothing"
+    )
+    command("status", "show what is going on")
+    command("verify", "check that every row, thumbnail and file adds up")
+    command("check", "check that the configuration is right")
+    return parser
+
+
+def _run(settings: Settings, arguments: argparse.Namespace) -> int:
+    from daemon.service import run
+
+    return 0 if run(settings, once=arguments.once) else EXIT_FAILED
+
+
+def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
+    from daemon.backfill import backfill, checked, forecast
+
+    folders = checked(settings, arguments.folders)
+    if arguments.dry_run:
+        found = forecast(settings, folders)
+        print(f"{found.new:,} images would be classified, {found.known:,} are done or waiting")
+        for reason, count in sorted(found.ignored.items()):
+            print(f"{count:,} would be ignored: {reason}")
+        return 0
+    started = time.monotonic()
+    done = backfill(settings, folders)
+    seconds = time.monotonic() - started
+    count = sum(done.rows.values())
+    kinds = ", ".join(f"{number:,} {status}" for status, number in done.rows.items())
+    print(f"{count:,} new rows{f' ({kinds})' if kinds else ''} in {seconds:.1f} s: "
+          f"{settings.results / 'results.csv'}")  # fmt: skip
+    if not done.complete:
+        print(f"stopped: {done.waiting:,} images found so far are waiting; "
+              "run the same command again to go on")  # fmt: skip
+        return EXIT_FAILED
+    return 0
+
+
+def _status(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    from daemon.status import lines
+
+    print(*lines(settings), sep="\n")
+    return 0
+
+
+def _verify(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    from daemon.verify import verify
+
+    verdict = verify(settings)
+    print(*verdict.lines(), sep="\n")
+    return EXIT_FAILED if verdict.faults else 0
+
+
+def _check(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    from daemon.check import lines
+
+    print(*lines(settings), sep="\n")
+    return 0
+
+
+COMMANDS = {
+    "run": _run,
+    "backfill": _backfill,
+    "status": _status,
+    "verify": _verify,
+    "check": _check,
+}
+NEED_INBOX = ("run", "check")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 1 failed, 2 configuration wrong, 3 lock held."""
+    arguments = _parser().parse_args(argv)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        format="%(asctime)sZ %(levelname)-7s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        stream=sys.stderr,
+        level=logging.INFO,
+    )
+    try:
+        settings = load(arguments.config, need_inbox=arguments.command in NEED_INBOX)
+        logging.getLogger().setLevel(settings.log_level.upper())
+        return COMMANDS[arguments.command](settings, arguments)
+    except ModelError as error:
+        print(f"classifyd: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except DaemonError as error:
+        print(f"classifyd: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

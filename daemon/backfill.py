@@ -1,0 +1,171 @@
+"""Folders that exist already ▸ the same queue, the same rows; once, with progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from daemon.errors import DaemonError, LockHeldError, SettingsError
+from daemon.journal import FILE_NAME, Journal, Priority, Sighting
+from daemon.lock import holder
+from daemon.progress import Progress, progress
+from daemon.row import escape
+from daemon.service import Service, Source, opened, prepare, watcher_of
+from daemon.settings import Settings
+from daemon.signals import Signals
+from daemon.walk import walk
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+
+
+class Forecast(NamedTuple):
+    """What a backfill would do: files that are new or known, and those ignored, by reason."""
+
+    new: int
+    known: int
+    ignored: Counter[str]
+
+
+def checked(settings: Settings, folders: Sequence[Path]) -> list[bytes]:
+    """The folders under their true names. Raises `SettingsError` that tells of every wrong one."""
+    mistakes = []
+    for folder in folders:
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "there is no such folder"
+            mistakes.append(f"{folder}: {what}")
+        elif not os.access(folder, os.R_OK | os.X_OK):
+            mistakes.append(f"{folder}: cannot be read by this user: chmod or chown it")
+        for key, ours in (("results", settings.results), ("state", settings.state)):
+            if ours.resolve().is_relative_to(folder.resolve()):
+                mistakes.append(
+                    f"{folder}: holds our own folder {ours}, so our own pictures would be "
+                    f"classified: name the folders beside it, or another `{key}:` in config.yaml"
+                )
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+    # Without links, so that a file has one path, however its folder was called.
+    return sorted({os.fsencode(folder.resolve()) for folder in folders})
+
+
+def forecast(settings: Settings, folders: Sequence[bytes]) -> Forecast:
+    """What `backfill` would do. Nothing is written."""
+    extensions = frozenset(map(os.fsencode, settings.extensions))
+    journal = None
+    if (settings.state / FILE_NAME).exists():
+        journal = Journal.open(settings.state, read_only=True)
+    new, known, ignored = 0, 0, Counter[str]()
+    for found in (found for folder in folders for found in walk(folder, extensions)):
+        if found.signature is None:
+            ignored[found.ignored or ""] += 1
+        elif journal is None or journal.unseen([Sighting(found.path, found.signature)]):
+            new += 1
+        else:
+            known += 1
+    return Forecast(new, known, ignored)
+
+
+class Done(NamedTuple):
+    """How a backfill ended. rows: the new ones, by status. waiting: files still in the queue."""
+
+    complete: bool
+    rows: dict[str, int]
+    waiting: int
+
+
+def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
+    """Classify all that is in the folders and new, or as much as there is until a signal comes.
+
+    A process that drains the queue already is left to do the work; if it ends, it is done here.
+    """
+    prepare(settings)
+    with Signals() as signals, closing(Journal.open(settings.state)) as journal:
+        before = journal.results()
+        for folder in folders:
+            journal.note_folder(folder)
+        sources = [
+            Source(watcher_of(settings, folder, journal, signals, observe=False), Priority.BACKFILL)
+            for folder in folders
+        ]
+        with progress() as shown:
+            meter = _Meter(journal, sources, shown)
+            complete = False
+            while not complete and not signals.stops:
+                try:
+                    complete = _drain(settings, sources, signals, meter)
+                except LockHeldError as error:
+                    log.info("%s is at work and does it", error.who)
+                    complete = _follow(settings, journal, sources, signals, meter)
+            meter.read(time.monotonic())
+        return Done(complete, journal.by_status(after=before), journal.pending())
+
+
+class _Meter:
+    """Reads off the journal how much is done, not too often."""
+
+    def __init__(self, journal: Journal, sources: Sequence[Source], shown: Progress) -> None:
+        self._journal = journal
+        self._sources = sources
+        self._shown = shown
+        self._left_over = journal.pending(Priority.BACKFILL)  # by one that was interrupted
+        self._next = 0.0
+
+    def tick(self, now: float) -> None:
+        if now >= self._next:
+            self.read(now)
+            self._next = now + POLL_SECONDS
+
+    def read(self, now: float) -> None:
+        total = self._left_over + sum(source.watcher.found for source in self._sources)
+        done = total - min(total, self._journal.pending(Priority.BACKFILL))
+        self._shown.update(done, total, now)
+
+
+def _drain(settings: Settings, sources: Sequence[Source], signals: Signals, meter: _Meter) -> bool:
+    """Do the work in this process. Gives whether all of it is done."""
+    with opened(settings, "backfill") as works:
+        service = Service(works, sources)
+        for _ in service.run(signals, until_done=True):
+            _raise_trouble(sources)
+            meter.tick(time.monotonic())
+        return service.done
+
+
+def _follow(
+    settings: Settings,
+    journal: Journal,
+    sources: Sequence[Source],
+    signals: Signals,
+    meter: _Meter,
+) -> bool:
+    """Put the work in the queue and watch another process do it. False if that one ended."""
+    while not signals.stops:
+        now = time.monotonic()
+        for source in sources:
+            journal.enqueue(source.watcher.tick(now), source.priority)
+        _raise_trouble(sources)
+        meter.tick(now)
+        searching = not all(source.watcher.idle for source in sources)
+        if not searching and not journal.pending(Priority.BACKFILL):
+            return True
+        if holder(settings.state) is None:
+            return False
+        due = min(source.watcher.next_due(now) for source in sources) - now
+        signals.wait([], min(due, POLL_SECONDS) if searching else POLL_SECONDS)
+    return False
+
+
+def _raise_trouble(sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.watcher.trouble:
+            raise DaemonError(
+                f"{escape(source.watcher.folder)}: {source.watcher.trouble}. Mend that and run the "
+                "same command again: what is done stays done"
+            )

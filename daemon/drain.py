@@ -1,0 +1,77 @@
+"""The one loop's body that empties the queue: journal ▸ pool ▸ journal ▸ results.csv."""
+
+from __future__ import annotations
+
+import time
+
+from daemon.journal import Journal, Outcome
+from daemon.pool import Pool
+from daemon.results import ResultsFile
+
+
+class Drain:
+    """`tick` takes what is done from the workers, makes it durable, and gives them more."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        results: ResultsFile,
+        pool: Pool,
+        *,
+        batch_size: int,
+        wait_seconds: float,
+        retry_seconds: float,
+    ) -> None:
+        """wait_seconds: how long a batch that is not full is held back, for more to come.
+        retry_seconds: after how long a file that was being written is tried again."""
+        self._journal = journal
+        self._results = results
+        self._pool = pool
+        self._batch_size = batch_size
+        self._wait_seconds = wait_seconds
+        self._retry_seconds = retry_seconds
+        self._deadline: float | None = None  # for the batch that is held back
+
+    def tick(self, now: float, *, accept: bool = True) -> list[Outcome]:
+        """What was finished. accept: whether new work is taken on.
+
+        Raises `StorageError`, `JournalError` or `PoolError` if it cannot go on.
+        """
+        outcomes = [outcome for batch in self._pool.collect(now) for outcome in batch]
+        if outcomes:
+            published = self._journal.finish(outcomes, time.time() + self._retry_seconds)
+            self._results.append(published)
+        if accept:
+            self._submit(now)
+        return outcomes
+
+    @property
+    def busy(self) -> bool:
+        """Whether batches are in hand."""
+        return bool(self._pool.in_hand)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is in hand and nothing waits."""
+        return not self.busy and self._journal.is_empty()
+
+    def next_due(self) -> float | None:
+        """When a batch that is held back has waited for long enough, by the monotonic clock."""
+        return self._deadline
+
+    def _submit(self, now: float) -> None:
+        while self._pool.room:
+            jobs = self._journal.claim(self._batch_size, self._pool.in_hand)
+            if not jobs or (len(jobs) < self._batch_size and not self._may_be_small(now)):
+                break
+            self._pool.submit(jobs, now)
+            self._deadline = None
+
+    def _may_be_small(self, now: float) -> bool:
+        """A batch that is not full goes only to a worker that has nothing else to do: while all
+        are busy, it grows."""
+        if not self._pool.idle_workers:
+            return False
+        if self._deadline is None:
+            self._deadline = now + self._wait_seconds
+        return now >= self._deadline

@@ -1,0 +1,228 @@
+"""The wiring: what `run` and `backfill` are made of, their loop, and the order of shutdown."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from classifier.compile import Program, compiled
+from daemon.drain import Drain
+from daemon.journal import Journal, Outcome, Priority
+from daemon.lock import StateLock
+from daemon.messages import Plan
+from daemon.pool import Pool
+from daemon.results import ResultsFile
+from daemon.row import escape
+from daemon.settings import Settings
+from daemon.signals import Signals
+from daemon.watch import Watcher
+
+log = logging.getLogger(__name__)
+
+# Without any event: how often the loop looks for work that another process put into the journal,
+# and for a worker that hangs.
+IDLE_SECONDS = 0.5
+# After the first signal, for batches of very large images: a service manager's patience ends too.
+FINISH_SECONDS = 4.0
+REPORT_SECONDS = 10.0
+MAX_FAILURES_LOGGED = 10  # of one report; results.csv has them all
+
+
+class Source(NamedTuple):
+    """Where arrivals come from, and how urgent they are."""
+
+    watcher: Watcher
+    priority: Priority
+
+
+class Works(NamedTuple):
+    """What drains the queue, opened and locked."""
+
+    journal: Journal
+    pool: Pool
+    drain: Drain
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders that are ours."""
+    os.umask(os.umask(0o777) | 0o022)  # whatever the user's, nobody else may write to what we make
+    for folder in (settings.state, settings.results):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def program_of(settings: Settings) -> Program:
+    """The model of the settings, compiled. Raises `ModelError`."""
+    return compiled(settings.model, settings.state / "models", settings.description)
+
+
+@contextmanager
+def opened(settings: Settings, command: str) -> Iterator[Works]:
+    """Lock the state folder, bring results.csv in line with the journal, start the workers.
+
+    Raises `LockHeldError` if another process drains this queue.
+    """
+    prepare(settings)
+    with StateLock(settings.state) as lock:
+        lock.acquire(command)
+        program = program_of(settings)
+        log.info(
+            "model %s (%s): %d classes; %s",
+            program.digest[:12], settings.model.name, len(program.contract.labels), program.note,
+        )  # fmt: skip
+        limits = settings.limits
+        plan = Plan(
+            program=program,
+            results=settings.results,
+            scratch=settings.state,
+            thumbnails=settings.thumbnails.when,
+            min_confidence=settings.min_confidence,
+            max_bytes=int(limits.megabytes * 1e6),
+            max_pixels=int(limits.megapixels * 1e6),
+        )
+        pool = Pool(plan, settings.worker_count, limits.image_seconds)
+        try:
+            journal = Journal.open(settings.state)
+            results = ResultsFile(settings.results, journal)
+            drain = Drain(
+                journal,
+                results,
+                pool,
+                batch_size=settings.batch.size,
+                wait_seconds=settings.batch.wait_seconds,
+                retry_seconds=settings.settle_seconds,
+            )
+            yield Works(journal, pool, drain)
+            results.close()
+            journal.close()
+        finally:
+            pool.close()
+
+
+def watcher_of(
+    settings: Settings, folder: bytes, journal: Journal, signals: Signals, *, observe: bool
+) -> Watcher:
+    """Eyes on a folder. observe: False for a single scan."""
+    return Watcher(
+        folder,
+        frozenset(os.fsencode(extension) for extension in settings.extensions),
+        settings.settle_seconds,
+        settings.rescan_seconds,
+        journal.unseen,
+        signals.wake,
+        observe=observe,
+    )
+
+
+class Report:
+    """Now and then one line on what was done, and one for every failure up to a limit."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None  # when the work began that this report is about
+        self._rows: dict[str, int] = {}
+        self._failures = 0
+
+    def tick(self, now: float, outcomes: Sequence[Outcome], *, busy: bool) -> None:
+        if outcomes and self._since is None:
+            self._since = now
+        for row in (outcome.row for outcome in outcomes if outcome.row):
+            self._rows[row.status] = self._rows.get(row.status, 0) + 1
+            log.debug("%s: %s %s", row.path, row.label or row.status, row.confidence or row.reason)
+            if row.status == "failed":
+                self._failures += 1
+                if self._failures <= MAX_FAILURES_LOGGED:
+                    log.warning("failed: %s: %s", row.path, row.reason)
+        if self._since is not None and (not busy or now - self._since >= REPORT_SECONDS):
+            self._say()
+            self._since = now if busy else None
+
+    def _say(self) -> None:
+        hidden = self._failures - MAX_FAILURES_LOGGED
+        if hidden > 0:
+            log.warning("failed: %d more, see results.csv", hidden)
+        if self._rows:
+            log.info("rows: %s", ", ".join(f"{n} {status}" for status, n in self._rows.items()))
+        self._rows, self._failures = {}, 0
+
+
+class Service:
+    """The loop: sources ▸ journal ▸ workers ▸ results. `tick` is all that has to be called."""
+
+    def __init__(self, works: Works, sources: Sequence[Source]) -> None:
+        self._works = works
+        self._sources = sources
+        self._scans = {id(source): 0 for source in sources}
+        self._report = Report()
+
+    def tick(self, now: float) -> list[Outcome]:
+        """One turn; what was finished in it."""
+        for source in self._sources:
+            if found := source.watcher.tick(now):
+                self._works.journal.enqueue(found, source.priority)
+            self._note_scan(source)
+        outcomes = self._works.drain.tick(now)
+        self._report.tick(now, outcomes, busy=self._works.drain.busy)
+        return outcomes
+
+    def next_due(self, now: float) -> float:
+        """When `tick` is to be called again even if nothing happens, by the monotonic clock."""
+        held_back = self._works.drain.next_due()
+        dues = [source.watcher.next_due(now) for source in self._sources]
+        return min([now + IDLE_SECONDS, *dues, *([held_back] if held_back is not None else [])])
+
+    @property
+    def done(self) -> bool:
+        """Whether all that the sources hold has its row."""
+        return all(source.watcher.idle for source in self._sources) and self._works.drain.done
+
+    def run(self, signals: Signals, *, until_done: bool) -> Iterator[list[Outcome]]:
+        """Turn after turn, until a signal asks to stop or, if asked for, all is done."""
+        while not signals.stops:
+            now = time.monotonic()
+            yield self.tick(now)
+            if until_done and self.done:
+                return
+            signals.wait(self._works.pool.pipes, self.next_due(now) - now)
+        log.info("stopping: the batches in hand are finished first")
+        deadline = time.monotonic() + FINISH_SECONDS
+        while self._works.drain.busy and signals.stops == 1 and time.monotonic() < deadline:
+            outcomes = self._works.drain.tick(time.monotonic(), accept=False)
+            self._report.tick(time.monotonic(), outcomes, busy=self._works.drain.busy)
+            yield outcomes
+            signals.wait(self._works.pool.pipes, IDLE_SECONDS if self._works.drain.busy else 0)
+
+    def _note_scan(self, source: Source) -> None:
+        """What a scan passed over, for `status` and the log, when it is not as before."""
+        watcher = source.watcher
+        if watcher.scans == self._scans[id(source)]:
+            return
+        self._scans[id(source)] = watcher.scans
+        if source.priority == Priority.LIVE and self._works.journal.note_ignored(watcher.ignored):
+            for reason, (count, example) in sorted(watcher.ignored.items()):
+                log.info("ignored: %d: %s, such as %s", count, reason, escape(example))
+
+
+def run(settings: Settings, *, once: bool) -> bool:
+    """Watch the inbox until a signal comes; once: until all that is there has its row.
+
+    Gives whether it ended as it should: a signal ends the first, but cuts the second short.
+    """
+    with Signals() as signals, opened(settings, "run --once" if once else "run") as works:
+        inbox = os.fsencode(settings.inbox)
+        watcher = watcher_of(settings, inbox, works.journal, signals, observe=not once)
+        service = Service(works, [Source(watcher, Priority.LIVE)])
+        log.info(
+            "%s %s with %d workers; rows go to %s",
+            "classifying what is in" if once else "watching", escape(inbox),
+            settings.worker_count, settings.results / "results.csv",
+        )  # fmt: skip
+        try:
+            for _ in service.run(signals, until_done=once):
+                pass
+        finally:
+            watcher.stop()
+        log.info("done" if once and not signals.stops else "stopped")
+        return not (once and signals.stops)

@@ -1,0 +1,93 @@
+"""When is a file whole? Once it has been quiet for a while and nobody is known to write to it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import NamedTuple
+
+from classifier.read import Signature
+from daemon.journal import Sighting
+
+# A writer that keeps its file open is waited for this long after the last change.
+WRITER_PATIENCE_SECONDS = 300.0
+
+
+def is_being_written(path: bytes) -> bool | None:
+    """Whether somebody has the file open for writing; None where the system does not tell.
+
+    A read lease is granted only on a file that nobody has open for writing. Linux tells the file's
+    owner and root. SIGIO must be ignored: it comes if a writer opens the file just then.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    finally:
+        os.close(fd)
+    return False
+
+
+class _Waiting(NamedTuple):
+    signature: Signature
+    quiet_since: float  # by the monotonic clock
+
+
+class Settling:
+    """Files that may still be written to, until they have been quiet for long enough."""
+
+    def __init__(self, settle_seconds: float) -> None:
+        self._settle_seconds = settle_seconds
+        self._waiting: dict[bytes, _Waiting] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, sighting: Sighting, now: float, age_seconds: float = 0.0) -> bool:
+        """True if the file is whole already, by how long ago it was last modified."""
+        waiting = self._waiting.get(sighting.path)
+        if waiting is None or waiting.signature != sighting.signature:
+            waiting = _Waiting(sighting.signature, now - max(age_seconds, 0))
+        if self._is_quiet(sighting.path, waiting, now):
+            self._waiting.pop(sighting.path, None)
+            return True
+        self._waiting[sighting.path] = waiting
+        return False
+
+    def discard(self, path: bytes) -> None:
+        self._waiting.pop(path, None)
+
+    def due(self, now: float) -> list[Sighting]:
+        """The files that have become whole; they are not waited for any more."""
+        ready = []
+        for path, waiting in list(self._waiting.items()):
+            if now - waiting.quiet_since < self._settle_seconds:
+                continue
+            try:
+                signature = Signature.of(os.lstat(path))
+            except OSError:
+                del self._waiting[path]
+                continue
+            if self.add(Sighting(path, signature), now):
+                ready.append(Sighting(path, signature))
+        return ready
+
+    def next_due(self) -> float | None:
+        """When `due` is worth a call, by the monotonic clock."""
+        if not self._waiting:
+            return None
+        return min(waiting.quiet_since for waiting in self._waiting.values()) + self._settle_seconds
+
+    def _is_quiet(self, path: bytes, waiting: _Waiting, now: float) -> bool:
+        quiet = now - waiting.quiet_since
+        if quiet < self._settle_seconds:
+            return False
+        return quiet >= WRITER_PATIENCE_SECONDS or not is_being_written(path)

@@ -1,0 +1,65 @@
+"""Signals ▸ flags, and one place to sleep until anything happens."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from types import FrameType, TracebackType
+from typing import Any
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Signals:
+    """Inside `with`, the stopping signals are counted instead of ending the process.
+
+    First signal: finish the batches in hand; second: stop now.
+    """
+
+    def __init__(self) -> None:
+        self.stops = 0
+
+    def __enter__(self) -> Signals:
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+        # A signal writes a byte here, so it ends a `wait` even if it came just before it.
+        self._wakeup_fd = signal.set_wakeup_fd(self._outer.fileno(), warn_on_full_buffer=False)
+        self._handlers: dict[signal.Signals, Any] = {}
+        for number in STOPPING:
+            self._handlers[number] = signal.signal(number, self._count)
+        if self._handlers[signal.SIGHUP] == signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # `nohup` asked for that
+        # It comes if somebody opens a file for writing while the watcher looks at it.
+        self._handlers[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.set_wakeup_fd(self._wakeup_fd)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._inner.close()
+        self._outer.close()
+
+    def _count(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.stops += 1
+
+    def wake(self) -> None:
+        """End a `wait`; from any thread."""
+        with contextlib.suppress(BlockingIOError):  # enough bytes are waiting already
+            self._outer.send(b"\0")
+
+    def wait(self, pipes: Sequence[Connection], timeout: float) -> None:
+        """Sleep until a pipe is readable, a signal or a `wake` comes, or seconds have passed."""
+        if self._inner in wait([self._inner, *pipes], max(timeout, 0)):
+            with contextlib.suppress(BlockingIOError):
+                while self._inner.recv(4096):
+                    pass
