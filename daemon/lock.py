@@ -38,7 +38,7 @@ class StateLock:
 
     def acquire(self, command: str) -> None:
         """Take the lock. Raises `LockHeldError` if another process has it."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:

@@ -107,7 +107,7 @@ class ResultsFile:
             if agreement.size > agreement.good and not agreement.rest_is_torn:
                 self._set_aside()
             self._fd = os.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640
+                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
             )
             if not agreement.exact:
                 os.ftruncate(self._fd, agreement.good)

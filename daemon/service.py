@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -118,34 +119,36 @@ def watcher_of(
 
 
 class Report:
-    """Now and then one line on what was done, and one for every failure up to a limit."""
+    """A line on what was done, at most one in REPORT_SECONDS, and one for every failure up to a
+    limit."""
 
     def __init__(self) -> None:
-        self._since: float | None = None  # when the work began that this report is about
-        self._rows: dict[str, int] = {}
-        self._failures = 0
+        self._rows: Counter[str] = Counter()  # since the last line
+        self._began: float | None = None  # when the first of them came
+        self._spoke = -REPORT_SECONDS
 
     def tick(self, now: float, outcomes: Sequence[Outcome], *, busy: bool) -> None:
-        if outcomes and self._since is None:
-            self._since = now
         for row in (outcome.row for outcome in outcomes if outcome.row):
-            self._rows[row.status] = self._rows.get(row.status, 0) + 1
+            self._rows[row.status] += 1
             log.debug("%s: %s %s", row.path, row.label or row.status, row.confidence or row.reason)
-            if row.status == "failed":
-                self._failures += 1
-                if self._failures <= MAX_FAILURES_LOGGED:
-                    log.warning("failed: %s: %s", row.path, row.reason)
-        if self._since is not None and (not busy or now - self._since >= REPORT_SECONDS):
-            self._say()
-            self._since = now if busy else None
+            if row.status == "failed" and self._rows["failed"] <= MAX_FAILURES_LOGGED:
+                log.warning("failed: %s: %s", row.path, row.reason)
+        if self._rows and self._began is None:
+            self._began = now
+        if self._began is None or now - self._spoke < REPORT_SECONDS:
+            return
+        if not busy or now - self._began >= REPORT_SECONDS:
+            self.say()
+            self._spoke = now
 
-    def _say(self) -> None:
-        hidden = self._failures - MAX_FAILURES_LOGGED
+    def say(self) -> None:
+        hidden = self._rows["failed"] - MAX_FAILURES_LOGGED
         if hidden > 0:
             log.warning("failed: %d more, see results.csv", hidden)
         if self._rows:
-            log.info("rows: %s", ", ".join(f"{n} {status}" for status, n in self._rows.items()))
-        self._rows, self._failures = {}, 0
+            log.info("rows: %s", ", ".join(f"{n:,} {status}" for status, n in self._rows.items()))
+        self._rows.clear()
+        self._began = None
 
 
 class Service:
@@ -163,9 +166,7 @@ class Service:
             if found := source.watcher.tick(now):
                 self._works.journal.enqueue(found, source.priority)
             self._note_scan(source)
-        outcomes = self._works.drain.tick(now)
-        self._report.tick(now, outcomes, busy=self._works.drain.busy)
-        return outcomes
+        return self._drain(now, accept=True)
 
     def next_due(self, now: float) -> float:
         """When `tick` is to be called again even if nothing happens, by the monotonic clock."""
@@ -184,15 +185,19 @@ class Service:
             now = time.monotonic()
             yield self.tick(now)
             if until_done and self.done:
-                return
+                break
             signals.wait(self._works.pool.pipes, self.next_due(now) - now)
-        log.info("stopping: the batches in hand are finished first")
         deadline = time.monotonic() + FINISH_SECONDS
         while self._works.drain.busy and signals.stops == 1 and time.monotonic() < deadline:
-            outcomes = self._works.drain.tick(time.monotonic(), accept=False)
-            self._report.tick(time.monotonic(), outcomes, busy=self._works.drain.busy)
-            yield outcomes
-            signals.wait(self._works.pool.pipes, IDLE_SECONDS if self._works.drain.busy else 0)
+            signals.wait(self._works.pool.pipes, IDLE_SECONDS)
+            yield self._drain(time.monotonic(), accept=False)
+        self._report.say()
+
+    def _drain(self, now: float, *, accept: bool) -> list[Outcome]:
+        drain = self._works.drain
+        outcomes = drain.tick(now, accept=accept)
+        self._report.tick(now, outcomes, busy=drain.busy)
+        return outcomes
 
     def _note_scan(self, source: Source) -> None:
         """What a scan passed over, for `status` and the log, when it is not as before."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from classifier.read import Signature
@@ -12,27 +14,48 @@ from daemon.journal import Sighting
 
 # A writer that keeps its file open is waited for this long after the last change.
 WRITER_PATIENCE_SECONDS = 300.0
+LOCAL_FILE_SYSTEMS = frozenset(
+    {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "overlay"}
+    | {"reiserfs", "tmpfs", "vfat", "xfs", "zfs"}
+)
 
 
 def is_being_written(path: bytes) -> bool | None:
     """Whether somebody has the file open for writing; None where the system does not tell.
 
     A read lease is granted only on a file that nobody has open for writing. Linux tells the file's
-    owner and root. SIGIO must be ignored: it comes if a writer opens the file just then.
+    owner and root, on a local disk. SIGIO must be ignored: it comes if a writer opens the file just
+    then.
     """
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return None
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     try:
+        if not _is_local(os.fstat(fd).st_dev):
+            return None
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
         return True if error.errno == errno.EAGAIN else None
     finally:
         os.close(fd)
+    return False
+
+
+@lru_cache(maxsize=64)
+def _is_local(device: int) -> bool:
+    """Whether a file system is on this machine: a network share refuses leases for reasons of its
+    own."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().decode(errors="replace").splitlines()
+    except OSError:
+        return False  # not Linux
+    for mount in mounts:
+        fields, _, source = mount.partition(" - ")
+        if fields.split()[2] == number:
+            return source.split()[0] in LOCAL_FILE_SYSTEMS
     return False
 
 

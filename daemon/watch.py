@@ -218,11 +218,11 @@ class Watcher:
         except OSError as error:  # the inbox went away while it was read
             self._scan = None
             self._lost(error)
-        clock = time.time()
+        clock = time.time()  # the change time is the kernel's own; others can be set at will
         return [
             found
             for found in self._unseen(images)
-            if self._settling.add(found, now, clock - found.signature.mtime_ns / 1e9)
+            if self._settling.add(found, now, clock - found.signature.ctime_ns / 1e9)
         ]
 
     def _lost(self, error: OSError) -> None:
