@@ -9,13 +9,10 @@ from canvas import Canvas, band, ellipse, relief, stroke, union
 def cloud(c: Canvas, x: float, y: float, width: float, strength: float = 0.85) -> None:
     """A heap of soft white, darker underneath; `width` is all of it."""
     puffs = (-0.3, 0.05, 0.2), (-0.08, -0.03, 0.24), (0.16, 0, 0.22), (0.36, 0.06, 0.15)
-    heap = union(
-        *(
-            ellipse(x + width * dx, y + width * dy, width * r, width * r * 0.6)
-            for dx, dy, r in puffs
-        )
-    )
-    heap = c.ruffled(heap, 1.2, 6)
+    shapes = [
+        ellipse(x + width * dx, y + width * dy, width * r, width * r * 0.6) for dx, dy, r in puffs
+    ]
+    heap = c.ruffled(union(*shapes), 1.2, 6)
     c.glow(heap, "#ffffff", 1.6, strength)
     c.light(relief(heap, width / 8) * 0.08)
 
