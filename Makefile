@@ -19,6 +19,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# DATA=FOLDER gives real images; without it, small ones are drawn.
+bench: $(VENV)/.runtime
+	$(BIN)/python bench/throughput.py $(DATA)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
