@@ -11,8 +11,13 @@ import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 import zipfile
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -60,11 +65,14 @@ class Contract:
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
             raise ModelError("a classifier needs at least two class names")
-        if not all(isinstance(label, str) and label.strip() for label in self.labels):
-            raise ModelError("every class name must be a text that is not empty")
-        repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        for label in self.labels:
+            if not _is_line_of_text(label):
+                raise ModelError(f"a class name must be one line of text, and {label!r} is not")
+        repeated = sorted(label for label, count in Counter(self.labels).items() if count > 1)
         if repeated:
             raise ModelError(f"class names come twice: {', '.join(repeated)}")
+        if not all(type(size) is int for size in (self.height, self.width, self.channels)):
+            raise ModelError("height, width and channels must be whole numbers")
         if self.channels not in (1, 3):
             raise ModelError(f"an input has 1 channel (grey) or 3 (RGB), not {self.channels}")
         if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
@@ -75,6 +83,8 @@ class Contract:
             raise ModelError(f"output is one of {', '.join(get_args(Output))}")
         if self.output == "sigmoid" and len(self.labels) != 2:
             raise ModelError(f"a sigmoid tells two classes apart, not {len(self.labels)}")
+        if not isinstance(self.evidence, dict):
+            raise ModelError("evidence must be names with their values")
 
     @property
     def outputs(self) -> int:
@@ -88,18 +98,34 @@ class Contract:
     def from_json(cls, text: str | bytes) -> Contract:
         """Raise `ModelError` for a text that is not a contract of a version we know."""
         try:
-            data = json.loads(text)
-            version = data.pop("version")
-            if version != VERSION:
-                raise ModelError(
-                    f"its contract has version {version}, and this classifyd reads {VERSION}: "
-                    "update classifyd"
-                )
-            return cls(**{**data, "labels": tuple(data["labels"])})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            said = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"its {MEMBER} is no JSON ({error}): make it anew") from None
+        if not isinstance(said, dict) or "version" not in said:
+            raise ModelError(f"its {MEMBER} does not say its version: make it anew")
+        version = said.pop("version")
+        if version != VERSION:
             raise ModelError(
-                f"its {MEMBER} is damaged ({error}): train or describe it anew"
-            ) from None
+                f"its contract has version {version!r}, and this classifyd reads {VERSION}: "
+                "update classifyd"
+            )
+        known = {item.name for item in fields(cls)}
+        if unknown := sorted(said.keys() - known):
+            raise ModelError(f"its {MEMBER} says what is not known here: {', '.join(unknown)}")
+        if missing := sorted({"labels", "height", "width", "channels"} - said.keys()):
+            raise ModelError(f"its {MEMBER} does not say: {', '.join(missing)}")
+        if not isinstance(said["labels"], list):  # a text is a sequence too, of letters
+            raise ModelError(f"its {MEMBER} must hold a list of labels")
+        return cls(**{**said, "labels": tuple(said["labels"])})
+
+
+def _is_line_of_text(label: object) -> bool:
+    """Not so: control characters, line breaks, and names of folders that are not UTF-8."""
+    return (
+        isinstance(label, str)
+        and bool(label.strip())
+        and not any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in label)
+    )
 
 
 class SavableModel(Protocol):
@@ -110,9 +136,15 @@ class SavableModel(Protocol):
 
 def digest(path: Path) -> str:
     """SHA-256 of a model file as 64 hex digits; its first 12 name the model in results.csv."""
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            yield file
     except FileNotFoundError:
         raise ModelError(
             f"{path}: there is no model here. Make one with `classifyd-train train`, or name "
@@ -129,24 +161,28 @@ def read(path: Path) -> Contract | None:
             f"{path}: a model is a .keras file. Load yours in Keras 3 and save it again with "
             "model.save('NAME.keras')"
         )
-    digest(path)  # says why, if the file is missing or cannot be read
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-            if "config.json" not in members:
-                raise ModelError(f"{path}: this is a zip file, but no Keras model is in it")
-            if MEMBER not in members:
-                return None
-            if archive.getinfo(MEMBER).file_size > MAX_CONTRACT_BYTES:
-                raise ModelError(f"its {MEMBER} is too large to be one")
-            return Contract.from_json(archive.read(MEMBER))
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ModelError(
-            f"{path}: the model file is damaged ({error}): copy or train it anew"
-        ) from None
-    except ModelError as error:
-        message = str(error)
-        raise ModelError(message if str(path) in message else f"{path}: {message}") from None
+    with _opened(path) as file:
+        try:
+            text = _contract_text(file)
+            return None if text is None else Contract.from_json(text)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
+        except Exception as error:  # zipfile and zlib raise of every kind for a damaged file
+            raise ModelError(
+                f"{path}: the model file is damaged ({error}): copy or train it anew"
+            ) from None
+
+
+def _contract_text(file: BufferedReader) -> bytes | None:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.namelist()
+        if "config.json" not in members:
+            raise ModelError("this is a zip file, but no Keras model is in it")
+        if MEMBER not in members:
+            return None
+        if archive.getinfo(MEMBER).file_size > MAX_CONTRACT_BYTES:
+            raise ModelError(f"its {MEMBER} is too large to be one")
+        return archive.read(MEMBER)
 
 
 def write(model: SavableModel, path: Path, contract: Contract) -> None:

@@ -5,30 +5,35 @@ Training and serving both come through here, so a model is asked about what it w
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
 
-# OpenCV reads this when it is imported, and then refuses by the header, before it takes memory.
-MAX_PIXELS = 100_000_000
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+# OpenCV reads these when it is imported. It then refuses by the header, before it takes memory, and
+# does not print a line for every damaged file: the error that is raised says it.
+MAX_PIXELS = int(os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000"))
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
-from PIL import Image, UnidentifiedImageError  # noqa: E402
 
 from classifier.errors import ImageError  # noqa: E402
 
-cv2.setNumThreads(
-    1
-)  # one process a core is how this scales; threads inside would only get in the way
+# One process a core is how this scales; threads inside would only get in the way.
+cv2.setNumThreads(1)
 
 # A decoded picture is never scaled down below this on its longer side before the model's own
 # resize: the same pixels reach the network whether or not somebody wants a picture to look at.
 PICTURE_SIDE = 256
-# Below this many bytes, decoding whole is cheaper than asking first how large the picture is.
-LARGE_FILE_BYTES = 64 << 10
+# How far the JPEG decoder can scale down while it decodes: most of the cost of a photo goes away.
+REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
+           2: cv2.IMREAD_REDUCED_COLOR_2}  # fmt: skip
+# The markers that begin a JPEG's frame header, which holds its size.
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TOO_LARGE = (
+    f"the image is too large: more than {MAX_PIXELS / 1e6:g} million pixels, or a side of more "
+    "than one million"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +75,26 @@ def decode(
 
     Raises `ImageError` for anything that is not one whole image of an allowed format and size.
     """
-    if image_format(data) is None:
+    kind = image_format(data)
+    if kind is None:
         raise ImageError(
             "the content is not a JPEG, PNG, WebP or BMP image, whatever its name says"
         )
     flags, size = cv2.IMREAD_COLOR, None
-    if len(data) >= LARGE_FILE_BYTES:
-        flags, size = _scaled_flags(data, height, width)
+    if kind == "JPEG" and (promised := _jpeg_size(data)):
+        if promised[0] * promised[1] > MAX_PIXELS:  # OpenCV would count them after scaling down
+            raise ImageError(_TOO_LARGE)
+        factor = _reduction(*promised, height, width)
+        if factor > 1:
+            flags, size = REDUCED[factor], promised
     try:
         # From bytes, not from the path: imread gives a grey patch for a JPEG that ends too early.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        if "PIXELS" in str(error) or "MAX_IMAGE" in str(error):
-            limit = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]) / 1e6
-            raise ImageError(f"the image has more than {limit:g} million pixels") from None
+        if "MAX_IMAGE" in str(error):
+            raise ImageError(_TOO_LARGE) from None
+        if error.code == cv2.Error.StsNoMem:
+            raise ImageError("there is not enough memory to decode the image") from None
         raise ImageError("the image is damaged") from None
     if image is None:
         raise ImageError("the image is incomplete or damaged")
@@ -112,30 +123,34 @@ def fit(image: NDArray[np.uint8] | cv2.typing.MatLike, side: int) -> NDArray[np.
     return _uint8(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _scaled_flags(data: bytes, height: int, width: int) -> tuple[int, tuple[int, int]]:
-    """How far the JPEG decoder may scale down while it decodes, and the true (width, height).
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) by a JPEG's frame header; None where it is not found."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in FRAME_MARKERS:
+            height, width = (int.from_bytes(data[at + i : at + i + 2]) for i in (5, 7))
+            return (width, height) if width and height else None
+        # A marker may be preceded by any number of filling bytes.
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
+    return None
+
+
+def _reduction(columns: int, rows: int, height: int, width: int) -> int:
+    """How many times smaller the JPEG decoder may make an image of columns x rows pixels.
 
     At least twice the model's input is left for the area resize, and PICTURE_SIDE.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as header:
-            columns, rows = header.size
-            is_jpeg = header.format in ("JPEG", "MPO")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise ImageError("the image is damaged: its header cannot be read") from None
-    except Image.DecompressionBombError:
-        limit = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]) / 1e6
-        raise ImageError(f"the image has more than {limit:g} million pixels") from None
-    if is_jpeg:
-        for factor, flags in (
-            (8, cv2.IMREAD_REDUCED_COLOR_8),
-            (4, cv2.IMREAD_REDUCED_COLOR_4),
-            (2, cv2.IMREAD_REDUCED_COLOR_2),
+    for factor in REDUCED:
+        scaled = -(-columns // factor), -(-rows // factor)
+        if (
+            min(scaled) >= 2 * max(height, width)
+            and max(scaled) >= PICTURE_SIDE
+            # Which side is the longer one must still be seen, to know whether EXIF turned it.
+            and (columns == rows) == (scaled[0] == scaled[1])
         ):
-            shorter, longer = sorted((columns // factor, rows // factor))
-            if shorter >= 2 * max(height, width) and longer >= PICTURE_SIDE:
-                return flags, (columns, rows)
-    return cv2.IMREAD_COLOR, (columns, rows)
+            return factor
+    return 1
 
 
 def _interpolation(image: cv2.typing.MatLike, height: int, width: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -50,7 +51,13 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
     except FileNotFoundError:
         raise ImageError("the file was gone before it could be read") from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ImageError("a symbolic link, and links are not followed") from None
+        if error.errno == errno.ENXIO:  # a socket
+            raise ImageError("not a regular file") from None
         raise ImageError(f"the file cannot be opened: {error.strerror}") from None
+    except ValueError:  # a NUL in it, say
+        raise ImageError("no file can have this name") from None
     try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
