@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier import contract as contracts
 from classifier import decode
 from classifier.compile import Program, compiled
 from classifier.contract import Contract, Description
 from classifier.engine import BATCH_SIZES, Engine, KerasEngine, LiteRTEngine
-from classifier.errors import ImageError
+from classifier.errors import ImageError, ModelError
 from classifier.read import MAX_BYTES, Signature, read
 
 ALTERNATIVES = 3
@@ -75,6 +76,8 @@ class Classifier:
         if program.litert is not None:
             engine = LiteRTEngine(program.litert, program.contract, threads)
         else:
+            if contracts.digest(program.model) != program.digest:
+                raise ModelError(f"{program.model}: the file was replaced meanwhile: start anew")
             engine = KerasEngine.open(program.model, program.contract)
         return cls(engine, program.contract, program.digest)
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-# OpenCV reads these when it is imported. It then refuses by the header, before it takes memory, and
-# does not print a line for every damaged file: the error that is raised says it.
+# OpenCV reads it too, but only when it is imported, and that may have been before (Keras does).
 MAX_PIXELS = int(os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000"))
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from classifier.errors import ImageError  # noqa: E402
+from classifier.header import image_format, image_size  # noqa: E402
 
 # One process a core is how this scales; threads inside would only get in the way.
 cv2.setNumThreads(1)
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    # Not a line on stderr for every damaged file: the error that is raised says it.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 # A decoded picture is never scaled down below this on its longer side before the model's own
 # resize: the same pixels reach the network whether or not somebody wants a picture to look at.
@@ -28,8 +30,6 @@ PICTURE_SIDE = 256
 # How far the JPEG decoder can scale down while it decodes: most of the cost of a photo goes away.
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
            2: cv2.IMREAD_REDUCED_COLOR_2}  # fmt: skip
-# The markers that begin a JPEG's frame header, which holds its size.
-FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TOO_LARGE = (
     f"the image is too large: more than {MAX_PIXELS / 1e6:g} million pixels, or a side of more "
     "than one million"
@@ -51,19 +51,6 @@ class Decoded:
     height: int
 
 
-def image_format(data: bytes) -> str | None:
-    """The format that the first bytes tell of, whatever the file is called."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WebP"
-    if data.startswith(b"BM"):
-        return "BMP"
-    return None
-
-
 def decode(
     data: bytes, height: int, width: int, channels: int, *, with_picture: bool = False
 ) -> Decoded:
@@ -75,16 +62,19 @@ def decode(
 
     Raises `ImageError` for anything that is not one whole image of an allowed format and size.
     """
+    if not data:
+        raise ImageError("the file is empty")
     kind = image_format(data)
     if kind is None:
         raise ImageError(
             "the content is not a JPEG, PNG, WebP or BMP image, whatever its name says"
         )
+    promised = image_size(data)
     flags, size = cv2.IMREAD_COLOR, None
-    if kind == "JPEG" and (promised := _jpeg_size(data)):
-        if promised[0] * promised[1] > MAX_PIXELS:  # OpenCV would count them after scaling down
-            raise ImageError(_TOO_LARGE)
-        factor = _reduction(*promised, height, width)
+    if promised and promised[0] * promised[1] > MAX_PIXELS:
+        raise ImageError(_TOO_LARGE)
+    if kind == "JPEG" and promised:
+        factor = reduction(*promised, height, width)
         if factor > 1:
             flags, size = REDUCED[factor], promised
     try:
@@ -123,20 +113,7 @@ def fit(image: NDArray[np.uint8] | cv2.typing.MatLike, side: int) -> NDArray[np.
     return _uint8(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) by a JPEG's frame header; None where it is not found."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in FRAME_MARKERS:
-            height, width = (int.from_bytes(data[at + i : at + i + 2]) for i in (5, 7))
-            return (width, height) if width and height else None
-        # A marker may be preceded by any number of filling bytes.
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
-    return None
-
-
-def _reduction(columns: int, rows: int, height: int, width: int) -> int:
+def reduction(columns: int, rows: int, height: int, width: int) -> int:
     """How many times smaller the JPEG decoder may make an image of columns x rows pixels.
 
     At least twice the model's input is left for the area resize, and PICTURE_SIDE.

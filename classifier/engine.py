@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from classifier.contract import Contract
 from classifier.errors import ModelError
+from classifier.quiet import quiet
 
 # A batch is padded up to the next of these, so that memory is laid out once for each size.
 BATCH_SIZES = (1, 4, 16, 64)
@@ -32,7 +33,8 @@ def to_probabilities(outputs: Scores, contract: Contract) -> Scores:
     if contract.output == "sigmoid":
         return np.concatenate([1 - outputs, outputs], axis=1)
     if contract.output == "logits":
-        exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        with np.errstate(invalid="ignore"):  # an infinite logit: `classify` sees the NaN
+            exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         result: Scores = exponentials / exponentials.sum(axis=1, keepdims=True)
         return result
     return outputs
@@ -68,11 +70,12 @@ class LiteRTEngine:
         if size not in self._interpreters:
             from ai_edge_litert.interpreter import Interpreter
 
-            interpreter = Interpreter(self._program, num_threads=self._threads)
-            tensor = interpreter.get_input_details()[0]
             shape = [size, self._contract.height, self._contract.width, self._contract.channels]
-            interpreter.resize_tensor_input(tensor["index"], shape, strict=True)
-            interpreter.allocate_tensors()
+            with quiet():
+                interpreter = Interpreter(self._program, num_threads=self._threads)
+                tensor = interpreter.get_input_details()[0]
+                interpreter.resize_tensor_input(tensor["index"], shape, strict=True)
+                interpreter.allocate_tensors()
             self._interpreters[size] = interpreter
         return self._interpreters[size]
 
@@ -113,10 +116,16 @@ class KerasEngine:
 def load_keras(path: Path) -> Any:
     """A Keras model from a file, in safe mode: no code that the file brings along is run."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
+    with quiet():
+        import keras
 
     try:
         return keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises of every kind for a file that it cannot take
+        if "safe_mode" in str(error):  # Keras's own words say how to run it all the same
+            raise ModelError(
+                f"{path}: the file brings Python code along (a Lambda layer, as a rule), and that "
+                "is never run here. Save the model with layers of Keras's own in its place"
+            ) from error
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: Keras cannot load this model: {first_line}") from error

@@ -9,6 +9,10 @@ class ModelError(ClassifierError):
     """The model file cannot be used at all."""
 
 
+class CancelledError(ClassifierError):
+    """The caller did not want the result any more."""
+
+
 class ImageError(ClassifierError):
     """This one image cannot be classified; the others can."""
 

@@ -42,7 +42,7 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
     """Read a regular file once, and be sure that it held still meanwhile.
 
     Raises `UnsettledError` if it changed under our eyes, `ImageError` if it is gone, is no regular
-    file, may not be read, is empty, or is larger than `max_bytes`.
+    file, may not be read, or is larger than `max_bytes`.
     """
     # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOFOLLOW: a link is not an image.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,8 +62,6 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             raise ImageError("not a regular file")
-        if before.st_size == 0:
-            raise ImageError("the file is empty")
         if before.st_size > max_bytes:
             raise ImageError(
                 f"the file has {before.st_size:,} bytes, more than the {max_bytes:,} allowed"

@@ -6,9 +6,11 @@ import argparse
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from classifier.errors import ClassifierError
+from classifier.quiet import quiet
 from trainer.errors import TrainerError
 
 DEFAULT_OUTPUT = "image_classifier.keras"
@@ -35,8 +37,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help="what reports call the data (default: the folder's name)",
     )
-    train.add_argument("--epochs", type=_positive, default=10, metavar="N", help="default: 10")
-    train.add_argument("--seed", type=int, default=1, metavar="N", help="default: 1")
+    train.add_argument(
+        "--epochs", type=_positive, default=10, metavar="N",
+        help="how many times every image is learnt from (default: 10)",
+    )  # fmt: skip
+    train.add_argument(
+        "--seed", type=_seed, default=1, metavar="N",
+        help="the same seed on the same machine gives the same model (default: 1)",
+    )  # fmt: skip
     train.add_argument(
         "--output", type=Path, default=Path(DEFAULT_OUTPUT), metavar="FILE",
         help=f"the model file (default: {DEFAULT_OUTPUT})",
@@ -49,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         "of it if it has none, by the program that serves.",
     )
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="a .keras file")
-    evaluate.add_argument("--data", required=True, metavar="cifar10|FOLDER")
+    evaluate.add_argument(
+        "--data", required=True, metavar="cifar10|FOLDER",
+        help="images in folders named after the model's classes",
+    )  # fmt: skip
     evaluate.add_argument("--data-name", metavar="TEXT", help="what the report calls the data")
     return parser
 
@@ -61,11 +72,15 @@ def _positive(text: str) -> int:
     return value
 
 
-def _train(arguments: argparse.Namespace) -> None:
-    from dataclasses import replace
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 32:
+        raise argparse.ArgumentTypeError("must be 0 to 4294967295")
+    return value
 
+
+def _train(arguments: argparse.Namespace) -> None:
     from trainer.data import load
-    from trainer.train import Recipe, train
 
     if arguments.output.suffix != ".keras":
         raise TrainerError(f"--output {arguments.output}: a model file's name ends in .keras")
@@ -73,6 +88,9 @@ def _train(arguments: argparse.Namespace) -> None:
     data = load(arguments.data, shape)
     if arguments.data_name:
         data = replace(data, name=arguments.data_name)
+
+    with quiet():  # the backend greets
+        from trainer.train import Recipe, train
     train(data, shape, arguments.output, Recipe(epochs=arguments.epochs, seed=arguments.seed))
     print(f"saved {arguments.output}")
 
@@ -81,7 +99,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from trainer.evaluate import evaluate
 
     result, images = evaluate(arguments.model, arguments.data)
-    name = arguments.data_name or Path(arguments.data).name
+    name = arguments.data_name or Path(arguments.data).resolve().name
     print(f"{name}, {images:,} images: loss {result['loss']:.4f}, "
           f"accuracy {100 * result['accuracy']:.2f}%")  # fmt: skip
 
@@ -96,6 +114,9 @@ def main(argv: list[str] | None = None) -> int:
     except (TrainerError, ClassifierError) as error:
         print(f"classifyd-train: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, say
+        print(f"classifyd-train: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nclassifyd-train: stopped; the model file is as it was", file=sys.stderr)
         return 130

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data import THREADS, Samples
+from trainer.errors import DataError
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -23,6 +24,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._batch_size = batch_size
         self._random = None if seed is None else np.random.default_rng(seed)
         self._order = np.arange(len(samples.labels))
+        self.failure: DataError | None = None  # Keras buries it under its own errors
         self.on_epoch_end()
 
     def __len__(self) -> int:
@@ -30,7 +32,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         chosen: Any = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._samples.pixels(chosen).astype(np.float32), self._samples.labels[chosen]
+        try:
+            pixels = self._samples.pixels(chosen)
+        except DataError as error:
+            self.failure = error
+            raise
+        return pixels.astype(np.float32), self._samples.labels[chosen]
 
     def on_epoch_end(self) -> None:
         if self._random is not None:

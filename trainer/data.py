@@ -5,6 +5,8 @@ Files are read through `classifier.read` and `classifier.decode`, as serving doe
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +18,11 @@ from numpy.typing import NDArray
 
 from classifier.decode import decode
 from classifier.errors import ImageError
+from classifier.quiet import quiet
 from classifier.read import read
 from trainer.errors import DataError
+
+log = logging.getLogger(__name__)
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 CIFAR10_LABELS = (
@@ -42,6 +47,10 @@ class Samples(Protocol):
         """These images alone, in this order."""
         ...
 
+    def readable(self) -> Samples:
+        """Those of them that can be decoded; the log says which cannot."""
+        ...
+
 
 @dataclass(frozen=True)
 class FileSamples:
@@ -52,27 +61,32 @@ class FileSamples:
     shape: tuple[int, int, int]  # height, width, channels
 
     def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        return np.stack([self._decoded(self.paths[index]) for index in indices])
+        return np.stack([self._decoded(index) for index in indices])
 
     def subset(self, indices: NDArray[np.int64]) -> FileSamples:
         return FileSamples(tuple(self.paths[i] for i in indices), self.labels[indices], self.shape)
 
-    def broken(self) -> list[tuple[int, str]]:
-        """(index, reason) of every image that cannot be decoded. Reads all of them once."""
+    def readable(self) -> FileSamples:
+        """Those of them that can be decoded. Reads all of them once."""
 
-        def reason(index: int) -> str | None:
+        def is_readable(index: int) -> bool:
             try:
-                self._decoded(self.paths[index])
-            except ImageError as error:
-                return str(error)
-            return None
+                self._decoded(index)
+            except DataError as error:
+                log.warning("left out: %s", error)
+                return False
+            return True
 
         with ThreadPoolExecutor(THREADS) as pool:
-            reasons = pool.map(reason, range(len(self.paths)))
-            return [(index, text) for index, text in enumerate(reasons) if text is not None]
+            return self.subset(np.flatnonzero([*pool.map(is_readable, range(len(self.paths)))]))
 
-    def _decoded(self, path: Path) -> NDArray[np.uint8]:
-        return decode(read(str(path)).data, *self.shape).pixels
+    def _decoded(self, index: int | np.int64) -> NDArray[np.uint8]:
+        path = self.paths[index]
+        try:
+            # Links are followed: a data set may well be made of links into another one.
+            return decode(read(os.path.realpath(path)).data, *self.shape).pixels
+        except ImageError as error:
+            raise DataError(f"{str(path)!r}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,9 @@ class ArraySamples:
     def subset(self, indices: NDArray[np.int64]) -> ArraySamples:
         return ArraySamples(self.images[indices], self.labels[indices])
 
+    def readable(self) -> ArraySamples:
+        return self
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -101,7 +118,7 @@ class DataSet:
 
 def load(data: str, shape: tuple[int, int, int]) -> DataSet:
     """`cifar10`, or a folder: `train/<class>/…` with `test/<class>/…`, or `<class>/…` alone."""
-    return _load_cifar10() if data == "cifar10" else load_folder(Path(data), shape)
+    return _load_cifar10(shape) if data == "cifar10" else load_folder(Path(data), shape)
 
 
 def load_folder(folder: Path, shape: tuple[int, int, int]) -> DataSet:
@@ -111,23 +128,31 @@ def load_folder(folder: Path, shape: tuple[int, int, int]) -> DataSet:
             f"{folder}: there is no such folder. Give a folder that has one folder of images for "
             "every class, or `--data cifar10`"
         )
-    train_folder = folder / "train" if (folder / "train").is_dir() else folder
+    # With no folder inside, `train` is a class like any other: pictures of trains.
+    is_split = bool(_folders(folder / "train"))
+    train_folder = folder / "train" if is_split else folder
     names = class_names(train_folder)
     test = None
-    if train_folder != folder and (folder / "test").is_dir():
-        if class_names(folder / "test") != names:
-            differing = sorted(set(class_names(folder / "test")) ^ set(names))
+    if is_split and (folder / "test").is_dir():
+        if differing := sorted(set(_folders(folder / "test")) ^ set(names)):
             raise DataError(
                 f"{folder}: train/ and test/ must hold the same classes, but these are in one "
                 f"alone: {', '.join(differing)}"
             )
         test = load_classes(folder / "test", names, shape)
-    return DataSet(folder.name, names, load_classes(train_folder, names, shape), test)
+    name = folder.resolve().name
+    return DataSet(name, names, load_classes(train_folder, names, shape), test)
+
+
+def _folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """The folders in a folder, sorted: a class each."""
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = _folders(folder)
     if len(names) < 2:
         raise DataError(
             f"{folder}: a classifier needs at least two classes, so at least two folders of images "
@@ -144,7 +169,9 @@ def load_classes(folder: Path, names: Iterable[str], shape: tuple[int, int, int]
         found = sorted(
             path
             for path in (folder / name).rglob("*")
-            if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+            if path.suffix.lower() in EXTENSIONS
+            # An editor's copies, thumbnails of a file manager, .ipynb_checkpoints.
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         )
         if not found:
             kinds = " ".join(sorted(EXTENSIONS))
@@ -155,17 +182,17 @@ def load_classes(folder: Path, names: Iterable[str], shape: tuple[int, int, int]
     return FileSamples(tuple(paths), np.array(labels, np.int64), shape)
 
 
-def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[
-    NDArray[np.int64], NDArray[np.int64]
-]:  # fmt: skip
+def hold_out(
+    labels: NDArray[np.int64], names: Sequence[str], share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices (kept, held out): the same share of every class, at least one image of each."""
     random = np.random.default_rng(seed)
     held = []
-    for label in np.unique(labels):
+    for label, name in enumerate(names):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
             raise DataError(
-                f"class number {label + 1} has a single image: at least two are needed, one to "
+                f"class {name}: {len(members)} readable images: at least two are needed, one to "
                 "learn from and one to check on"
             )
         count = max(1, round(len(members) * share))
@@ -174,8 +201,12 @@ def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[
     return np.setdiff1d(np.arange(len(labels)), out), out
 
 
-def _load_cifar10() -> DataSet:
-    import keras
+def _load_cifar10(shape: tuple[int, int, int]) -> DataSet:
+    with quiet():  # the backend greets
+        import keras
+
+    if shape != (32, 32, 3):
+        raise DataError(f"CIFAR-10 has images of 32x32x3, and this model takes {shape}")
 
     try:
         (images, labels), (test_images, test_labels) = keras.datasets.cifar10.load_data()

@@ -28,7 +28,9 @@ def evaluate(model: Path, data: str, cache: Path | None = None) -> tuple[dict[st
             f"{data}: its classes are not the model's; these are in one alone: "
             f"{', '.join(differing)}"
         )
-    samples = found.test if found.test is not None else found.train
+    samples = (found.train if found.test is None else found.test).readable()
+    if not len(samples.labels):
+        raise DataError(f"{data}: none of its images can be read")
     # The folders are in alphabetical order, the model's outputs in an order of their own.
     to_output = np.array([contract.labels.index(name) for name in found.names])
     return _measure(classifier, samples, to_output[samples.labels]), len(samples.labels)
@@ -38,7 +40,8 @@ def _measure(
     classifier: Classifier, samples: Samples, labels: np.typing.NDArray[np.int64]
 ) -> dict[str, float]:
     right, loss = 0, 0.0
-    for start in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", leave=False):
+    # disable=None: a bar in a terminal, nothing in a log file.
+    for start in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", leave=False, disable=None):
         indices = np.arange(start, min(start + BATCH_SIZE, len(labels)))
         scores = classifier.probabilities(samples.pixels(indices))
         truth = labels[indices]

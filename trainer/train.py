@@ -5,21 +5,21 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
+import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from classifier import contract as contracts
 from classifier.contract import Contract
 from trainer import plot
 from trainer.batches import Batches
-from trainer.data import DataSet, FileSamples, Samples, hold_out
-from trainer.errors import DataError
+from trainer.data import DataSet, Samples, hold_out
+from trainer.errors import DataError, TrainerError
 from trainer.network import readme_network
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,11 @@ def train(
     Nothing is written before the training is done: until then `output` holds the old model.
     """
     keras.utils.set_random_seed(recipe.seed)
+    # What would fail at the end fails now, before hours of training.
+    contract = Contract(data.names, *shape)
+    _check_writable(output)
     data = _without_broken(data)
-    kept, held = hold_out(data.train.labels, recipe.held_out, recipe.seed)
+    kept, held = hold_out(data.train.labels, data.names, recipe.held_out, recipe.seed)
     training, validation = data.train.subset(kept), data.train.subset(held)
     log.info(
         "%s: %d classes, %d images to learn from, %d held out",
@@ -54,12 +57,20 @@ def train(
     network = readme_network(*shape, classes=len(data.names))
     network.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     started = time.monotonic()
-    history = network.fit(
-        Batches(training, recipe.batch_size, seed=recipe.seed),
-        validation_data=Batches(validation, 256),
-        epochs=recipe.epochs,
-        shuffle=False,  # Batches shuffles, by its own seed
-    )
+    learning = Batches(training, recipe.batch_size, seed=recipe.seed)
+    checking = Batches(validation, 256)
+    try:
+        history = network.fit(
+            learning,
+            validation_data=checking,
+            epochs=recipe.epochs,
+            shuffle=False,  # Batches shuffles, by its own seed
+            verbose=1 if sys.stdout.isatty() else 2,  # a moving bar, or lines for a log file
+        )
+    except Exception:
+        if failure := learning.failure or checking.failure:
+            raise failure from None
+        raise
     metrics: dict[str, Any] = {
         "data": data.name,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -83,9 +94,10 @@ def train(
     evidence: dict[str, Any] = {
         key: metrics[key] for key in ("data", "date", "test") if key in metrics
     }
-    contracts.write(_bare(network), output, Contract(data.names, *shape, evidence=evidence))
+    curves = plot.curves(metrics["history"], data.name)
+    contracts.write(_bare(network), output, replace(contract, evidence=evidence))
     _write(output.with_suffix(".metrics.json"), (json.dumps(metrics, indent=1) + "\n").encode())
-    _write(output.with_suffix(".curves.png"), plot.curves(metrics["history"], data.name))
+    _write(output.with_suffix(".curves.png"), curves)
     return metrics
 
 
@@ -103,24 +115,22 @@ def print_result(name: str, images: int, result: dict[str, float]) -> None:
 
 
 def _without_broken(data: DataSet) -> DataSet:
-    train, test = (
-        _readable(samples) if isinstance(samples, FileSamples) else samples
-        for samples in (data.train, data.test)
-    )
-    if train is None:
-        raise AssertionError  # a data set always has a training part
-    missing = [name for i, name in enumerate(data.names) if not (train.labels == i).any()]
-    if missing:
-        raise DataError(f"no image of these classes can be read: {', '.join(missing)}")
+    train, test = data.train.readable(), data.test and data.test.readable()
+    for part, samples in (("training", train), ("test", test)):
+        if samples is not None and (gone := set(range(len(data.names))) - {*samples.labels}):
+            names = ", ".join(data.names[label] for label in sorted(gone))
+            raise DataError(f"none of the {part} images of these classes can be read: {names}")
     return replace(data, train=train, test=test)
 
 
-def _readable(samples: FileSamples) -> FileSamples:
-    broken = samples.broken()
-    for index, reason in broken:
-        log.warning("left out: %s: %s", ascii(str(samples.paths[index]))[1:-1], reason)
-    bad = [index for index, _ in broken]
-    return samples.subset(np.setdiff1d(np.arange(len(samples.paths)), bad)) if bad else samples
+def _check_writable(output: Path) -> None:
+    if output.is_dir():
+        raise TrainerError(f"{output}: this is a folder; the model needs the name of a file")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise TrainerError(f"{output}: the model could not be written here: {error}") from None
 
 
 def _bare(network: Any) -> Any:
@@ -131,6 +141,7 @@ def _bare(network: Any) -> Any:
 
 
 def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        draft = Path(folder) / path.name
+        draft.write_bytes(content)
+        draft.replace(path)

@@ -1,0 +1,66 @@
+"""Format and size of an image by its header. Nothing is decoded, so nothing is believed either."""
+
+from __future__ import annotations
+
+# The markers that begin a JPEG's frame header, which holds its size.
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def image_format(data: bytes) -> str | None:
+    """The format that the first bytes tell of, whatever the file is called."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    if data.startswith(b"BM"):
+        return "BMP"
+    return None
+
+
+def image_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels, before EXIF turns it; None where the header does not tell."""
+    kind = image_format(data)
+    if kind == "JPEG":
+        return _jpeg_size(data)
+    if len(data) < 30:  # as long as the longest of the headers below
+        return None
+    if kind == "PNG":
+        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    if kind == "WebP":
+        return _webp_size(data)
+    if kind == "BMP":
+        if data[14] == 12:  # OS/2's short header
+            return _little(data[18:20]), _little(data[20:22])
+        # A negative height: the rows go from top to bottom.
+        return _little(data[18:22]), abs(int.from_bytes(data[22:26], "little", signed=True))
+    return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in JPEG_FRAMES:
+            height, width = data[at + 5 : at + 7], data[at + 7 : at + 9]
+            return int.from_bytes(width), int.from_bytes(height)
+        # A marker may be preceded by any number of filling bytes.
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        return 1 + _little(data[24:27]), 1 + _little(data[27:30])
+    if chunk == b"VP8L":
+        bits = _little(data[21:25])
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
+    return None
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")

@@ -1,0 +1,205 @@
+"""classifier.contract: what a model file promises, inside the file itself."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classifier import contract as contracts
+from classifier.contract import Contract
+from classifier.errors import ModelError
+
+GOOD: dict[str, Any] = {"version": 1, "labels": ["cat", "dog"], "height": 32, "width": 24,
+                        "channels": 3, "scaling": "0..1", "output": "softmax"}  # fmt: skip
+
+
+class Saved:
+    """What `write` needs of a Keras model: its file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def save(self, filepath: str) -> None:
+        shutil.copy(self._file, filepath)
+
+
+class Failing:
+    """A model whose save comes to a full disk after some bytes."""
+
+    def save(self, filepath: str) -> None:
+        Path(filepath).write_bytes(b"half a mo")
+        raise OSError(28, "No space left on device")
+
+
+def keras_zip(path: Path, **members: str) -> Path:
+    """A zip with the members of a Keras file, as far as this module looks at them."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {"config": "{}", **members}.items():
+            archive.writestr(f"{name}.json", text)
+    return path
+
+
+def plain(shipped: Path, path: Path) -> Path:
+    """The shipped model as Keras alone would have saved it."""
+    with zipfile.ZipFile(shipped) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            if name != contracts.MEMBER:
+                target.writestr(name, source.read(name))
+    return path
+
+
+def test_what_is_written_is_read(shipped_model: Path, tmp_path: Path) -> None:
+    contract = Contract(("Katze", "犬"), 32, 24, 1, "-1..1", "logits", {"accuracy": 0.5})
+    foreign = plain(shipped_model, tmp_path / "foreign.keras")
+    assert contracts.read(foreign) is None
+    path = tmp_path / "new" / "model.keras"
+    contracts.write(Saved(foreign), path, contract)
+    assert contracts.read(path) == contract
+    assert contracts.read(path).evidence == {"accuracy": 0.5}  # type: ignore[union-attr]
+    with zipfile.ZipFile(path) as written, zipfile.ZipFile(foreign) as source:
+        assert written.namelist() == [*source.namelist(), "contract.json"]
+        assert written.testzip() is None
+    assert [p.name for p in path.parent.iterdir()] == ["model.keras"]
+
+
+def test_a_save_that_fails_leaves_the_old_file(shipped_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    shutil.copy(shipped_model, path)
+    with pytest.raises(OSError, match="No space left"):
+        contracts.write(Failing(), path, Contract(("a", "b"), 32, 32, 3))
+    assert path.read_bytes() == shipped_model.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_the_shipped_model_names_the_classes_of_cifar10(shipped_model: Path) -> None:
+    contract = contracts.read(shipped_model)
+    assert contract is not None
+    assert (contract.height, contract.width, contract.channels) == (32, 32, 3)
+    assert contract.labels[::9] == ("airplane", "truck")
+    assert len(contract.labels) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "version 2, and this classifyd reads 1: update"),
+        ({"version": "1"}, "version '1'"),
+        ({"version": None}, "does not say its version"),
+        ({"colour": "blue"}, "not known here: colour"),
+        ({"labels": None}, "does not say: labels"),
+        ({"labels": "catdog"}, "a list of labels"),
+        ({"labels": ["cat"]}, "at least two"),
+        ({"labels": ["cat", " "]}, "one line of text, and ' ' is not"),
+        ({"labels": ["cat", 7]}, "one line of text, and 7 is not"),
+        ({"labels": ["cat", ["dog"]]}, "one line of text"),
+        ({"labels": ["cat", "a\nb"]}, "one line of text"),
+        ({"labels": ["cat", "\ud800"]}, "one line of text"),
+        ({"labels": ["cat", "dog", "cat"]}, "twice: cat"),
+        ({"height": None}, "does not say: height"),
+        ({"height": "32"}, "whole numbers"),
+        ({"height": 32.0}, "whole numbers"),
+        ({"channels": True}, "whole numbers"),
+        ({"height": 0}, "0x24 pixels is out of range"),
+        ({"width": 5000}, "out of range"),
+        ({"channels": 4}, "1 channel (grey) or 3 (RGB), not 4"),
+        ({"scaling": "0-1"}, "scaling is one of graph, 0..1, -1..1"),
+        ({"scaling": ["0..1"]}, "scaling is one of"),
+        ({"output": "argmax"}, "output is one of softmax, logits, sigmoid"),
+        ({"output": "sigmoid", "labels": ["a", "b", "c"]}, "two classes apart, not 3"),
+        ({"evidence": 0.99}, "evidence"),
+    ],
+)
+def test_a_wrong_contract_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """None takes the key away."""
+    said = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
+    path = keras_zip(tmp_path / "model.keras", contract=json.dumps(said))
+    with pytest.raises(ModelError, match=re.escape(message)) as caught:
+        contracts.read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "[" * 100_000, '{"labels": ["a"]}'])
+def test_a_contract_that_is_no_contract(text: str, tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "model.keras", contract=text)
+    with pytest.raises(ModelError, match="contract"):
+        contracts.read(path)
+
+
+def test_the_good_one_is_good(tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "model.keras", contract=json.dumps(GOOD))
+    assert contracts.read(path) == Contract(("cat", "dog"), 32, 24, 3, "0..1")
+
+
+def test_a_contract_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("contract.json", " " * (64 << 20))
+    with pytest.raises(ModelError, match="too large"):
+        contracts.read(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model here"):
+        contracts.read(tmp_path / "model.keras")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").mkdir()
+    with pytest.raises(ModelError, match="Is a directory"):
+        contracts.read(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.pb", "model"])
+def test_only_the_keras_format_is_taken(name: str, shipped_model: Path, tmp_path: Path) -> None:
+    shutil.copy(shipped_model, tmp_path / name)
+    with pytest.raises(ModelError, match=r"save it again with model.save\('NAME.keras'\)"):
+        contracts.read(tmp_path / name)
+
+
+def test_a_zip_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("holiday.jpg", b"")
+    with pytest.raises(ModelError, match="no Keras model is in it"):
+        contracts.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"\x89HDF\r\n\x1a\n" + b"\0" * 99])
+def test_what_is_no_zip(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged"):
+        contracts.read(path)
+
+
+def test_damage_anywhere_is_a_model_error_or_no_matter(shipped_model: Path, tmp_path: Path) -> None:
+    whole = contracts.read(shipped_model)
+    content = shipped_model.read_bytes()
+    path = tmp_path / "model.keras"
+    chance = random.Random(1)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        for _ in range(chance.choice((1, 3, 20))):
+            # Near the end are the zip's directory and our contract.
+            damaged[chance.randrange(len(content) - 1500, len(content))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            assert contracts.read(path) in (whole, None)
+        except ModelError:
+            refused += 1
+    assert refused > 100
+
+
+def test_the_digest_is_sha256_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"abc")
+    assert contracts.digest(path).startswith("ba7816bf8f01")

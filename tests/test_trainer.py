@@ -1,0 +1,248 @@
+"""classifyd-train: a folder of class folders becomes a model file, and the evidence for it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from classifier import contract as contracts
+from trainer.__main__ import main
+
+SHAPE = (32, 32, 3)
+COLOURS = {"blue": (255, 60, 60), "green": (60, 255, 60), "red": (60, 60, 255)}
+COMMAND = [sys.executable, "-m", "trainer"]
+
+
+def draw_discs(folder: Path, count: int, seed: int) -> None:
+    """For every class `count` pictures of a disc in its colour, on a noisy ground."""
+    random = np.random.default_rng(seed)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            image = random.integers(0, 120, SHAPE, dtype=np.uint8)
+            centre = tuple(int(value) for value in random.integers(8, 24, 2))
+            cv2.circle(image, centre, 6, colour, -1)
+            cv2.imwrite(str(folder / name / f"{number}.png"), image)
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "discs"
+    draw_discs(folder / "train", 40, seed=1)
+    draw_discs(folder / "test", 10, seed=2)
+    whole = (folder / "train" / "red" / "0.png").read_bytes()
+    (folder / "train" / "red" / "half.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Data that loads, to be spoilt."""
+    draw_discs(tmp_path / "few" / "train", 2, seed=1)
+    draw_discs(tmp_path / "few" / "test", 1, seed=2)
+    return tmp_path / "few"
+
+
+Run = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def trained(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """The model file of a whole training, and what the command said."""
+    output = tmp_path_factory.mktemp("trained") / "new" / "discs.keras"
+    arguments = ["train", "--data", discs, "--epochs", "2", "--output", output]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return output, done
+
+
+def weights(model: Path) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    with zipfile.ZipFile(model) as archive:
+        content = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(content) as file:
+        file.visititems(
+            lambda _, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None
+        )
+    return found
+
+
+def test_training_writes_the_model_its_metrics_and_its_curves(trained: tuple[Path, Run]) -> None:
+    model, _ = trained
+    assert sorted(path.name for path in model.parent.iterdir()) == [
+        "discs.curves.png", "discs.keras", "discs.metrics.json",
+    ]  # fmt: skip
+    contract = contracts.read(model)
+    assert contract is not None
+    assert contract.labels == tuple(COLOURS)
+    metrics = json.loads(model.with_suffix(".metrics.json").read_text())
+    assert contract.evidence["test"] == metrics["test"]
+    assert metrics["training_images"] + metrics["validation_images"] == 120
+    assert metrics["validation_images"] == 6
+    assert len(metrics["history"]["val_accuracy"]) == 2
+    assert metrics["test"]["accuracy"] > 0.6  # a guess is right in a third
+    curves = cv2.imread(str(model.with_suffix(".curves.png")))
+    assert curves is not None
+    assert curves.std() > 10
+
+
+def test_the_model_file_holds_no_optimizer_state(trained: tuple[Path, Run]) -> None:
+    metrics = json.loads(trained[0].with_suffix(".metrics.json").read_text())
+    assert sum(array.size for array in weights(trained[0])) == metrics["parameters"]
+
+
+def test_what_training_says(trained: tuple[Path, Run], discs: Path) -> None:
+    """In a pipe: a line or two an epoch, and not a moving bar; nothing of TensorFlow's."""
+    model, done = trained
+    assert "\b" not in done.stdout
+    assert "\x1b" not in done.stdout
+    epochs, result, saved = done.stdout.splitlines()[:-2], *done.stdout.splitlines()[-2:]
+    assert len(epochs) == 4
+    assert result.startswith("discs, 30 test images: loss ")
+    assert saved == f"saved {model}"
+    half = discs / "train" / "red" / "half.png"
+    assert done.stderr.splitlines()[-2:] == [
+        f"left out: '{half}': the image is incomplete or damaged",
+        "discs: 3 classes, 114 images to learn from, 6 held out",
+    ]
+    assert "tensorflow" not in done.stderr.lower()
+    assert "oneDNN" not in done.stderr
+
+
+def test_evaluate_agrees_with_the_metrics(
+    trained: tuple[Path, Run],
+    discs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where the compiled model is kept
+    assert main(["evaluate", str(trained[0]), "--data", str(discs)]) == 0
+    test = json.loads(trained[0].with_suffix(".metrics.json").read_text())["test"]
+    said, loud = capfd.readouterr()
+    assert said.startswith("discs, 30 images: loss ")
+    assert said.endswith(f"accuracy {100 * test['accuracy']:.2f}%\n")
+    assert float(said.split()[4].rstrip(",")) == pytest.approx(test["loss"], abs=2e-4)
+    assert loud == ""
+
+    # Class folders alone are all tested, and an image that cannot be read counts for nothing.
+    assert main(["evaluate", str(trained[0]), "--data", str(discs / "train")]) == 0
+    assert capfd.readouterr().out.startswith("train, 120 images: ")
+
+    shutil.copytree(discs / "test", tmp_path / "other")
+    (tmp_path / "other" / "red").rename(tmp_path / "other" / "purple")
+    assert main(["evaluate", str(trained[0]), "--data", str(tmp_path / "other")]) == 2
+    assert "these are in one alone: purple, red" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_seed_decides_the_weights(
+    trained: tuple[Path, Run], discs: Path, tmp_path: Path
+) -> None:
+    for seed in ("1", "2"):
+        arguments = ["--data", discs, "--epochs", "2", "--seed", seed, "--output"]
+        command = [*COMMAND, "train", *arguments, tmp_path / f"{seed}.keras"]
+        subprocess.run(command, capture_output=True, check=True)
+    first, same, other = (
+        weights(path) for path in (trained[0], tmp_path / "1.keras", tmp_path / "2.keras")
+    )
+    for one, two, three in zip(first, same, other, strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert not np.array_equal(one, three)
+
+
+def interrupted(
+    data: Path, output: Path, disturb: Callable[[subprocess.Popen[str]], None]
+) -> tuple[int, str]:
+    """Disturb a training that has got to its third epoch; its exit code and its last line."""
+    arguments = ["train", "--data", data, "--epochs", "100000", "--output", output]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("Epoch 3/") for line in process.stdout)
+        disturb(process)
+        _, said = process.communicate()
+    return process.returncode, said.splitlines()[-1]
+
+
+def test_an_interrupted_training_leaves_the_old_model(few: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output" / "model.keras"
+    output.parent.mkdir()
+    output.write_bytes(b"the old model")
+    code, said = interrupted(few, output, lambda process: process.send_signal(signal.SIGINT))
+    assert code == 130
+    assert said == "classifyd-train: stopped; the model file is as it was"
+    assert output.read_bytes() == b"the old model"
+    assert [path.name for path in output.parent.iterdir()] == ["model.keras"]
+
+
+def test_an_image_that_goes_away_meanwhile_is_named(few: Path, tmp_path: Path) -> None:
+    gone = few / "train" / "red" / "1.png"
+    output = tmp_path / "model.keras"
+    code, said = interrupted(few, output, lambda _: gone.rename(tmp_path / "elsewhere.png"))
+    assert code == 2
+    # One of the two is held out, and either is looked at in every epoch.
+    assert said == f"classifyd-train: '{gone}': the file was gone before it could be read"
+
+
+def take_a_class_from_test(data: Path) -> None:
+    shutil.rmtree(data / "test" / "red")
+
+
+def empty_a_class(data: Path) -> None:
+    for path in (data / "train" / "red").iterdir():
+        path.rename(path.with_suffix(".txt"))
+
+
+def leave_one_class(data: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("red", "green"):
+            shutil.rmtree(data / part / name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (shutil.rmtree, "there is no such folder"),
+        (take_a_class_from_test, "must hold the same classes, but these are in one alone: red"),
+        (empty_a_class, "no image is in this class"),
+        (leave_one_class, "at least two classes"),
+    ],
+)
+def test_data_that_cannot_be_used(
+    spoil: Callable[[Path], None],
+    message: str,
+    few: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spoil(few)
+    output = tmp_path / "model.keras"
+    assert main(["train", "--data", str(few), "--output", str(output)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"classifyd-train: {few}")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["train", "--epochs", "0"], ["train", "--seed", "-1"], ["evaluate", "model.keras"]],
+)
+def test_a_wrong_command_line(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)

@@ -1,0 +1,168 @@
+"""trainer.data: which files are images of which class, and what is said where none can be."""
+
+from __future__ import annotations
+
+import ast
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, DrawImage
+
+from trainer.data import FileSamples, hold_out, load_folder
+from trainer.errors import DataError
+
+SHAPE = (32, 32, 3)
+
+
+@pytest.fixture
+def pets(tmp_path: Path, draw_image: DrawImage) -> Path:
+    for name in ("cat", "dog"):
+        for number in range(3):
+            draw_image(tmp_path / "pets" / name / f"{number}.png", number)
+    return tmp_path / "pets"
+
+
+def names(samples: object) -> list[str]:
+    assert isinstance(samples, FileSamples)
+    return [f"{path.parent.name}/{path.name}" for path in samples.paths]
+
+
+def test_class_folders_alone(pets: Path) -> None:
+    data = load_folder(pets, SHAPE)
+    assert (data.name, data.names, data.test) == ("pets", ("cat", "dog"), None)
+    assert names(data.train) == [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(3)]
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.train.pixels([5, 0]).shape == (2, *SHAPE)
+
+
+def test_a_class_may_be_called_train(pets: Path) -> None:
+    (pets / "dog").rename(pets / "train")
+    data = load_folder(pets, SHAPE)
+    assert data.names == ("cat", "train")
+    assert data.test is None
+
+
+def test_files_that_programs_leave_behind_are_no_images(pets: Path, draw_image: DrawImage) -> None:
+    draw_image(pets / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    draw_image(pets / "cat" / "._0.png")
+    draw_image(pets / ".thumbnails" / "0.png")
+    (pets / "cat" / "notes.txt").write_text("tabby")
+    data = load_folder(pets, SHAPE)
+    assert data.names == ("cat", "dog")
+    assert len(data.train.labels) == 6
+
+
+def test_images_lie_at_any_depth_and_may_be_links(pets: Path, draw_image: DrawImage) -> None:
+    elsewhere = draw_image(pets.parent / "elsewhere.JPG", 7)
+    (pets / "cat" / "more").mkdir()
+    (pets / "cat" / "more" / "link.JPG").symlink_to(elsewhere)
+    train = load_folder(pets, SHAPE).train
+    assert "more/link.JPG" in names(train)
+    assert len(train.readable().labels) == 7
+
+
+def test_what_cannot_be_read_is_left_out_and_named(
+    pets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pets / "cat" / "1.png").write_text("no image")
+    (pets / "dog" / "été\n.jpg").write_bytes(b"")
+    train = load_folder(pets, SHAPE).train.readable()
+    assert names(train) == ["cat/0.png", "cat/2.png", "dog/0.png", "dog/1.png", "dog/2.png"]
+    assert train.labels.tolist() == [0, 0, 1, 1, 1]
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert said == [
+        f"left out: '{pets}/cat/1.png': the content is not a JPEG, PNG, WebP or BMP image, "
+        "whatever its name says",
+        f"left out: '{pets}/dog/été\\n.jpg': the file is empty",
+    ]
+
+
+def test_the_same_share_of_every_class_is_held_out() -> None:
+    labels = np.array([0] * 40 + [1] * 100 + [2] * 3)
+    kept, held = hold_out(labels, ("a", "b", "c"), 0.1, seed=1)
+    assert np.bincount(labels[held]).tolist() == [4, 10, 1]
+    assert sorted([*kept, *held]) == list(range(143))
+    assert held.tolist() != hold_out(labels, ("a", "b", "c"), 0.1, seed=2)[1].tolist()
+
+
+def test_a_class_of_one_image_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="class b: 1 readable images: at least two"):
+        hold_out(np.array([0, 0, 1]), ("a", "b"), 0.1, seed=1)
+
+
+FAIL_LATE = """
+import os, sys
+from trainer.__main__ import main
+data, output = sys.argv[1:]
+main(["train", "--data", data, "--output", data])  # not *.keras
+os.mkdir(data + ".keras")
+main(["train", "--data", data, "--output", data + ".keras"])
+main(["train", "--data", data, "--output", data + "/cat/0.png/model.keras"])
+os.rename(os.fsencode(data + "/dog"), os.fsencode(data) + b"/d\\xf6g")
+main(["train", "--data", data, "--output", output])
+for name in os.listdir(data + "/cat"):
+    os.truncate(data + "/cat/" + name, 0)
+os.rename(os.fsencode(data) + b"/d\\xf6g", os.fsencode(data + "/dog"))
+main(["train", "--data", data, "--output", output])
+"""
+
+
+def test_what_would_fail_at_the_end_fails_before_the_training(pets: Path) -> None:
+    output = pets.parent / "output" / "model.keras"
+    done = subprocess.run(
+        [sys.executable, "-c", FAIL_LATE, pets, output], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    said = [line for line in done.stderr.splitlines() if not line.startswith("left out")]
+    assert [line.removeprefix("classifyd-train: ") for line in said] == [
+        f"--output {pets}: a model file's name ends in .keras",
+        f"{pets}.keras: this is a folder; the model needs the name of a file",
+        f"{pets}/cat/0.png/model.keras: the model could not be written here: "
+        f"[Errno 17] File exists: '{pets}/cat/0.png'",
+        r"a class name must be one line of text, and 'd\udcf6g' is not",
+        "none of the training images of these classes can be read: cat",
+    ]
+    assert done.stdout == ""
+    assert not output.exists()
+
+
+def test_cifar10_without_a_network(tmp_path: Path) -> None:
+    with socket.socket() as nobody:  # bound, so nobody else gets it; not listening, so it refuses
+        nobody.bind(("127.0.0.1", 0))
+        proxy = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+        environment = {**os.environ, **dict.fromkeys(names, proxy), "KERAS_HOME": str(tmp_path)}
+        environment.pop("no_proxy", None)
+        environment.pop("NO_PROXY", None)
+        output = tmp_path / "model.keras"
+        done = subprocess.run(
+            [sys.executable, "-m", "trainer", "train", "--data", "cifar10", "--output", output],
+            capture_output=True, text=True, env=environment, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("classifyd-train: CIFAR-10 could not be downloaded (")
+    assert "Connection refused" in said
+    assert said.endswith("put the images into folders, train/<class>/ and test/<class>/, and give "
+                         "`--data FOLDER`")  # fmt: skip
+    assert not output.exists()
+
+
+def test_the_trainer_names_no_backend() -> None:
+    files = sorted((ROOT / "trainer").glob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                imported = [node.module or ""]
+            else:
+                continue
+            roots = {name.split(".")[0] for name in imported}
+            assert not roots & {"tensorflow", "jax", "torch"}, f"{path}:{node.lineno}"
