@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import sqlite3
 import sys
 import time
 from pathlib import Path
 
 from classifier.errors import ModelError
 from daemon.errors import DaemonError
+from daemon.row import escape
 from daemon.settings import DEFAULT_PATH, Settings, load
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -54,22 +57,26 @@ def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     folders = checked(settings, arguments.folders)
     if arguments.dry_run:
         found = forecast(settings, folders)
-        print(f"{found.new:,} images would be classified, {found.known:,} are done or waiting")
+        print(f"{found.new:,} images would be classified; {found.known:,} are done or waiting")
         for reason, count in sorted(found.ignored.items()):
             print(f"{count:,} would be ignored: {reason}")
         return 0
     started = time.monotonic()
     done = backfill(settings, folders)
     seconds = time.monotonic() - started
-    count = sum(done.rows.values())
-    kinds = ", ".join(f"{number:,} {status}" for status, number in done.rows.items())
-    print(f"{count:,} new rows{f' ({kinds})' if kinds else ''} in {seconds:.1f} s: "
-          f"{settings.results / 'results.csv'}")  # fmt: skip
-    if not done.complete:
-        print(f"stopped: {done.waiting:,} images found so far are waiting; "
-              "run the same command again to go on")  # fmt: skip
-        return EXIT_FAILED
-    return 0
+    kinds = ", ".join(f"{count:,} {status}" for status, count in done.rows.items())
+    print(f"{sum(done.rows.values()):,} new rows{f' ({kinds})' if kinds else ''} "
+          f"in {seconds:.1f} s: {settings.results / 'results.csv'}")  # fmt: skip
+    for reason, (count, example) in sorted(done.ignored.items()):
+        print(f"{count:,} ignored: {reason}, such as {escape(example)}")
+    if done.complete:
+        return 0
+    if done.waiting and done.at_work:
+        print(f"{done.at_work} goes on with {done.waiting:,} images that are in the queue")
+    elif done.waiting:
+        print(f"{done.waiting:,} images that were found are waiting in the queue")
+    print("stopped before the end: run the same command again to go on")
+    return EXIT_FAILED
 
 
 def _status(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
@@ -84,7 +91,7 @@ def _verify(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: 
 
     verdict = verify(settings)
     print(*verdict.lines(), sep="\n")
-    return EXIT_FAILED if verdict.faults else 0
+    return 0 if verdict.adds_up else EXIT_FAILED
 
 
 def _check(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
@@ -117,7 +124,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = load(arguments.config, need_inbox=arguments.command in NEED_INBOX)
         logging.getLogger().setLevel(settings.log_level.upper())
-        return COMMANDS[arguments.command](settings, arguments)
+        code = COMMANDS[arguments.command](settings, arguments)
+        sys.stdout.flush()  # here, where a reader that went away is still understood
+        return code
     except ModelError as error:
         print(f"classifyd: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -125,6 +134,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"classifyd: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
+        return EXIT_FAILED
+    except BrokenPipeError:  # `classifyd status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except (OSError, sqlite3.Error) as error:  # a full disk, as a rule
+        logging.getLogger(__name__).debug("where it happened:", exc_info=True)
+        print(f"classifyd: {error}. What is done stays done: mend that and start again",
+              file=sys.stderr)  # fmt: skip
         return EXIT_FAILED
 
 

@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from daemon.errors import DaemonError, LockHeldError, SettingsError
+from classifier.errors import CancelledError
+from daemon.errors import LockHeldError, SettingsError
 from daemon.journal import FILE_NAME, Journal, Priority, Sighting
-from daemon.lock import holder
+from daemon.lock import Holder, holder
 from daemon.progress import Progress, progress
-from daemon.row import escape
-from daemon.service import Service, Source, opened, prepare, watcher_of
+from daemon.service import Service, Source, opened, prepare, raise_trouble, watcher_of
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.walk import walk
@@ -51,8 +51,18 @@ def checked(settings: Settings, folders: Sequence[Path]) -> list[bytes]:
                 )
     if mistakes:
         raise SettingsError("\n".join(mistakes))
-    # Without links, so that a file has one path, however its folder was called.
-    return sorted({os.fsencode(folder.resolve()) for folder in folders})
+    names = sorted({_one_name(settings, folder) for folder in folders})
+    # A folder inside another one is looked through with it.
+    return [name for name in names if not any(name.startswith(other + b"/") for other in names)]
+
+
+def _one_name(settings: Settings, folder: Path) -> bytes:
+    """Without links, so that a file has one path however its folder was called; and in the inbox
+    as the inbox is called, so that the daemon and a backfill give it the same one."""
+    true, inbox = folder.resolve(), settings.inbox.resolve()
+    if true.is_relative_to(inbox):
+        true = settings.inbox / true.relative_to(inbox)
+    return os.fsencode(true)
 
 
 def forecast(settings: Settings, folders: Sequence[bytes]) -> Forecast:
@@ -69,15 +79,23 @@ def forecast(settings: Settings, folders: Sequence[bytes]) -> Forecast:
             new += 1
         else:
             known += 1
+    if journal is not None:
+        journal.close()
     return Forecast(new, known, ignored)
 
 
 class Done(NamedTuple):
-    """How a backfill ended. rows: the new ones, by status. waiting: files still in the queue."""
+    """How a backfill ended.
+
+    rows: new ones since it began, by status. waiting: files still in the queue. at_work: who goes
+    on with those. ignored: by reason: how many, an example.
+    """
 
     complete: bool
     rows: dict[str, int]
     waiting: int
+    at_work: Holder | None
+    ignored: dict[str, tuple[int, bytes]]
 
 
 def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
@@ -100,11 +118,18 @@ def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
             while not complete and not signals.stops:
                 try:
                     complete = _drain(settings, sources, signals, meter)
+                except CancelledError:
+                    break
                 except LockHeldError as error:
-                    log.info("%s is at work and does it", error.who)
+                    log.info("%s is at work: it does the work, this only adds to it", error.who)
                     complete = _follow(settings, journal, sources, signals, meter)
             meter.read(time.monotonic())
-        return Done(complete, journal.by_status(after=before), journal.pending())
+        ignored: dict[str, tuple[int, bytes]] = {}
+        for source in sources:
+            for reason, (count, example) in source.watcher.ignored.items():
+                ignored[reason] = (ignored.get(reason, (0, b""))[0] + count, example)
+        rows = journal.by_status(after=before)
+        return Done(complete, rows, journal.pending(), holder(settings.state), ignored)
 
 
 class _Meter:
@@ -130,10 +155,10 @@ class _Meter:
 
 def _drain(settings: Settings, sources: Sequence[Source], signals: Signals, meter: _Meter) -> bool:
     """Do the work in this process. Gives whether all of it is done."""
-    with opened(settings, "backfill") as works:
+    with opened(settings, "backfill", signals) as works:
         service = Service(works, sources)
         for _ in service.run(signals, until_done=True):
-            _raise_trouble(sources)
+            raise_trouble(sources)
             meter.tick(time.monotonic())
         return service.done
 
@@ -150,7 +175,7 @@ def _follow(
         now = time.monotonic()
         for source in sources:
             journal.enqueue(source.watcher.tick(now), source.priority)
-        _raise_trouble(sources)
+        raise_trouble(sources)
         meter.tick(now)
         searching = not all(source.watcher.idle for source in sources)
         if not searching and not journal.pending(Priority.BACKFILL):
@@ -160,12 +185,3 @@ def _follow(
         due = min(source.watcher.next_due(now) for source in sources) - now
         signals.wait([], min(due, POLL_SECONDS) if searching else POLL_SECONDS)
     return False
-
-
-def _raise_trouble(sources: Sequence[Source]) -> None:
-    for source in sources:
-        if source.watcher.trouble:
-            raise DaemonError(
-                f"{escape(source.watcher.folder)}: {source.watcher.trouble}. Mend that and run the "
-                "same command again: what is done stays done"
-            )

@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
-from typing import IO, Any
+from typing import Any
 
+from classifier.errors import ImageError, UnsettledError
+from classifier.read import read
 from daemon.errors import PoolError, StorageError
 from daemon.journal import Job, Outcome, content_key, timestamp
-from daemon.messages import Plan, Progress, Ready, Trouble
+from daemon.messages import Channel, Plan, Progress, Ready, Trouble
 from daemon.row import Row, escape, row_id
+from daemon.signals import STOPPING
 
 log = logging.getLogger(__name__)
 
-# One batch in work and one waiting in the pipe: no worker waits for the main process.
+# One batch in work and one waiting in the channel: no worker waits for the main process.
 BATCHES_A_WORKER = 2
 START_SECONDS = 120
+END_SECONDS = 2  # for a worker that closed its channel to be gone
 MAX_FAILED_STARTS = 3
+WORDS_BYTES = 2000  # of what a worker printed, the end is kept
+CHUNK_BYTES = 65536
 
 Batch = Sequence[Job]
 
@@ -38,54 +44,96 @@ class _Process:
 
     def __init__(self, plan: Plan, module: str) -> None:
         ours, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as progress:
-            progress.truncate(Progress.SIZE)
-            # What libraries print, and the traceback of a crash: read when the worker has died.
-            self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(theirs.fileno()), str(progress.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                pass_fds=(theirs.fileno(), progress.fileno()),
-            )
-            self.progress = Progress(progress.fileno())
-        self.pipe: Connection = Connection(ours.detach())
+        # Not a file: on a full disk, touching a page of one that is mapped kills the process.
+        shared = os.memfd_create("progress")
+        try:
+            os.ftruncate(shared, Progress.SIZE)
+            self.progress = Progress(shared)
+            # A Ctrl-C reaches the whole group, a service manager's signal all its processes. The
+            # daemon decides what is finished; so a worker is deaf to them from its birth.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+            try:
+                self._process = subprocess.Popen(
+                    # With -P and this process's own path, no module is taken from the current
+                    # folder.
+                    [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(shared)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(theirs.fileno(), shared),
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(shared)
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
+        os.set_blocking(self._output, False)
+        self._words = b""
+        ours.setblocking(False)
+        self.channel = Channel(ours)
         self.batches: deque[Batch] = deque()
         self.is_ready = False
         self._count = -1
-        self._moved_at = 0.0
-        with contextlib.suppress(BrokenPipeError):  # it died at once; `collect` sees it
-            self.pipe.send(plan)
+        self._moved_at: float | None = None
+        self.channel.send(plan)
+
+    @property
+    def events(self) -> Iterator[tuple[int, int]]:
+        """What it is to be waited for on, as `selectors` has it."""
+        writing = selectors.EVENT_WRITE if self.channel.has_unsent else 0
+        yield self.channel.fileno(), selectors.EVENT_READ | writing
+        yield self._output, selectors.EVENT_READ
 
     def send(self, batch: Batch, now: float) -> None:
         if not self.batches:
             self._moved_at = now
         self.batches.append(batch)
-        with contextlib.suppress(BrokenPipeError):  # it is dead; `collect` sees that and puts back
-            self.pipe.send(batch)
+        self.channel.send(batch)
+
+    def answers(self, now: float) -> Iterator[Any]:
+        """What it has to say. Raises `EOFError` if it ended."""
+        self._listen()
+        self.channel.flush()
+        for answer in self.channel.received():
+            self._moved_at = now
+            yield answer
 
     def stood_still(self, now: float) -> float:
         """Seconds since it last got ahead with what it has in hand."""
-        if self._count != (count := self.progress.count) or not self._moved_at:
-            self._count, self._moved_at = count, now
+        if self._moved_at is None or self._count != self.progress.count:
+            self._count, self._moved_at = self.progress.count, now
         return now - self._moved_at
-
-    def moved(self, now: float) -> None:
-        self._moved_at = now
 
     def kill(self) -> None:
         self._process.kill()
 
     def end(self) -> tuple[int, str]:
         """Reap it; its exit code and its last words."""
-        self.pipe.close()
-        code = self._process.wait()
-        self._stderr.seek(0)
-        words = self._stderr.read()[-2000:].decode(errors="replace").strip()
-        self._stderr.close()
+        self.channel.close()
+        try:
+            code = self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.wait()
+        self._listen()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         self.progress.close()
-        return code, words
+        return code, self._words.decode(errors="replace").strip()
+
+    def _listen(self) -> None:
+        """Take what libraries print, and the traceback of a crash: a full pipe would block it."""
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(100):  # one that does nothing but print must not hold us up
+                if not (chunk := os.read(self._output, CHUNK_BYTES)):
+                    return
+                self._words = (self._words + chunk)[-WORDS_BYTES:]
 
 
 class Pool:
@@ -102,12 +150,18 @@ class Pool:
         self._failed_starts = 0
         self._again: deque[Batch] = deque()  # of workers that died
         self._accused: set[int] = set()  # jobs whose worker died while they were alone with it
-        self._processes = [self._started() for _ in range(workers)]
+        self._processes: list[_Process] = []
+        try:
+            for _ in range(workers):
+                self._processes.append(self._started())
+        except BaseException:
+            self.close()
+            raise
 
     @property
-    def pipes(self) -> list[Connection]:
-        """What to wait on: readable when there is something to collect."""
-        return [process.pipe for process in self._processes]
+    def events(self) -> list[tuple[int, int]]:
+        """What to wait for, as `selectors` has it: then there is something to collect."""
+        return [event for process in self._processes for event in process.events]
 
     @property
     def in_hand(self) -> set[bytes]:
@@ -136,13 +190,17 @@ class Pool:
 
         Raises `StorageError` if a worker could not write, `PoolError` if no worker comes up.
         """
-        for index, process in enumerate(self._processes):
-            yield from self._received(process, now)
+        for process in list(self._processes):
+            try:
+                for answer in process.answers(now):
+                    yield from self._taken(process, answer)
+            except EOFError:
+                yield from self._replace(process)
+                continue
             limit = self._image_seconds if process.is_ready else START_SECONDS
             if (process.batches or not process.is_ready) and process.stood_still(now) > limit:
-                log.warning("a worker made no progress for %g s and is replaced", limit)
                 process.kill()
-                yield from self._replace(index, f"took longer than {limit:g} s to decode")
+                yield from self._replace(process, hung_for=limit)
         while self._again and (free := [p for p in self._processes if not p.batches]):
             free[0].send(self._again.popleft(), now)
 
@@ -150,47 +208,53 @@ class Pool:
         """End the workers. Batches in hand are given up; the journal still has them."""
         for process in self._processes:
             process.kill()
+        for process in self._processes:
             process.end()
         self._processes = []
 
     def _started(self) -> _Process:
-        return _Process(self._plan, self._module)
-
-    def _received(self, process: _Process, now: float) -> Iterator[list[Outcome]]:
         try:
-            while process.pipe.poll():
-                answer: Any = process.pipe.recv()
-                process.moved(now)
-                if isinstance(answer, Ready):
-                    process.is_ready = True
-                    self._failed_starts = 0
-                elif isinstance(answer, Trouble):
-                    raise StorageError(
-                        f"{answer.message}. Nothing is lost: mend the disk and start again"
-                    )
-                else:
-                    self._accused.difference_update(job.seq for job in process.batches.popleft())
-                    yield answer
-        except (EOFError, ConnectionResetError):
-            index = self._processes.index(process)
-            yield from self._replace(index, "crashed the decoder")
+            return _Process(self._plan, self._module)
+        except OSError as error:
+            raise PoolError(
+                f"a worker process could not be started: {error.strerror}. Nothing is lost: give "
+                "the machine room, or set fewer `workers:` in config.yaml, and start again"
+            ) from None
 
-    def _replace(self, index: int, what: str) -> Iterator[list[Outcome]]:
+    def _taken(self, process: _Process, answer: Any) -> Iterator[list[Outcome]]:
+        if isinstance(answer, Ready):
+            process.is_ready = True
+            self._failed_starts = 0
+        elif isinstance(answer, Trouble):
+            raise StorageError(f"{answer.message}. Nothing is lost: mend the disk and start again")
+        else:
+            self._accused.difference_update(job.seq for job in process.batches.popleft())
+            yield answer
+
+    def _replace(self, process: _Process, hung_for: float = 0) -> Iterator[list[Outcome]]:
         """A new process in the place of one that ended; its work is tried again, its oldest batch
-        in halves. An image that was alone in there has failed."""
-        process = self._processes[index]
+        in halves. An image that was alone in there twice has failed."""
+        self._processes.remove(process)
         code, words = process.end()
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                what += f" ({signal.Signals(-code).name})" if code != -signal.SIGKILL else ""
+        end = f"made no progress for {hung_for:g} s" if hung_for else f"ended: {_cause(code)}"
         if not process.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
-                last = words.splitlines()[-1] if words else f"exit code {code}"
+                last = words.splitlines()[-1] if words else f"it {end}"
                 raise PoolError(f"the worker processes do not come up: {last}")
-        log.warning("a worker ended with exit code %d%s", code, f": {words}" if words else "")
-        suspect, *others = process.batches or [()]
-        self._again.extend(others)
+        count = sum(map(len, process.batches))
+        log.warning(
+            "a worker %s; a new one takes its place%s%s",
+            end,
+            f" and tries its {count} images again" if count else "",
+            f". Its last words:\n{words}" if words else "",
+        )
+        self._processes.append(self._started())
+
+        suspect: Batch = ()
+        if process.is_ready and process.batches:  # before, it cannot have looked at an image
+            suspect = process.batches.popleft()
+        self._again.extend(process.batches)
         if len(suspect) > 1:
             half = len(suspect) // 2
             self._again.extend([suspect[:half], suspect[half:]])
@@ -200,14 +264,29 @@ class Pool:
             self._again.append(suspect)
         elif suspect:
             self._accused.remove(suspect[0].seq)
-            yield [self._guilty(suspect[0], f"the image {what}")]
-        self._processes[index] = self._started()
+            reason = f"the decoder crashed on this image ({_cause(code)})"
+            if hung_for:
+                reason = f"decoding took longer than {hung_for:g} s"
+            elif code == -signal.SIGKILL:
+                reason = "the process that decoded it was killed, perhaps for want of memory"
+            yield [self._guilty(suspect[0], reason)]
 
     def _guilty(self, job: Job, reason: str) -> Outcome:
+        sha256 = signature = None
+        try:
+            # Without its digest, the same bytes written once more would be news.
+            content = read(job.path, self._plan.max_bytes)
+        except UnsettledError:
+            return Outcome(job, unsettled=True)
+        except ImageError:
+            pass  # it is gone meanwhile
+        else:
+            sha256, signature = content.sha256, content.signature
+            if sha256 in job.known:
+                return Outcome(job, signature)
         model = self._plan.program.digest[:12]
-        content = content_key(None, job.signature)
         row = Row(
-            id=row_id(job.path, content, model, job.attempt),
+            id=row_id(job.path, content_key(sha256, job.signature), model, job.attempt),
             path=escape(job.path),
             label="",
             confidence="",
@@ -216,11 +295,20 @@ class Pool:
             reason=reason,
             width=None,
             height=None,
-            bytes=job.signature.size,
-            sha256="",
+            bytes=(signature or job.signature).size,
+            sha256=sha256 or "",
             model=model,
             seen_at=job.seen_at,
             classified_at=timestamp(),
             thumbnail="",
         )
-        return Outcome(job, None, row)
+        return Outcome(job, signature, row)
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -6,12 +6,14 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 from classifier.compile import Program, compiled
+from classifier.errors import CancelledError
 from daemon.drain import Drain
+from daemon.errors import DaemonError
 from daemon.journal import Journal, Outcome, Priority
 from daemon.lock import StateLock
 from daemon.messages import Plan
@@ -55,21 +57,22 @@ def prepare(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def program_of(settings: Settings) -> Program:
-    """The model of the settings, compiled. Raises `ModelError`."""
-    return compiled(settings.model, settings.state / "models", settings.description)
+def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Program:
+    """The model of the settings, compiled. Raises `ModelError`, and `CancelledError` if asked."""
+    return compiled(settings.model, settings.state / "models", settings.description, cancelled)
 
 
 @contextmanager
-def opened(settings: Settings, command: str) -> Iterator[Works]:
+def opened(settings: Settings, command: str, signals: Signals) -> Iterator[Works]:
     """Lock the state folder, bring results.csv in line with the journal, start the workers.
 
-    Raises `LockHeldError` if another process drains this queue.
+    Raises `LockHeldError` if another process drains this queue, `CancelledError` if a signal comes
+    while the model is compiled.
     """
     prepare(settings)
     with StateLock(settings.state) as lock:
         lock.acquire(command)
-        program = program_of(settings)
+        program = program_of(settings, lambda: signals.stops > 0)
         log.info(
             "model %s (%s): %d classes; %s",
             program.digest[:12], settings.model.name, len(program.contract.labels), program.note,
@@ -84,10 +87,12 @@ def opened(settings: Settings, command: str) -> Iterator[Works]:
             max_bytes=int(limits.megabytes * 1e6),
             max_pixels=int(limits.megapixels * 1e6),
         )
-        pool = Pool(plan, settings.worker_count, limits.image_seconds)
-        try:
-            journal = Journal.open(settings.state)
-            results = ResultsFile(settings.results, journal)
+        # The workers first: they load the model while the journal and results.csv are opened.
+        with (
+            closing(Pool(plan, settings.worker_count, limits.image_seconds)) as pool,
+            closing(Journal.open(settings.state)) as journal,
+            closing(ResultsFile(settings.results, journal)) as results,
+        ):
             drain = Drain(
                 journal,
                 results,
@@ -97,10 +102,6 @@ def opened(settings: Settings, command: str) -> Iterator[Works]:
                 retry_seconds=settings.settle_seconds,
             )
             yield Works(journal, pool, drain)
-            results.close()
-            journal.close()
-        finally:
-            pool.close()
 
 
 def watcher_of(
@@ -186,10 +187,10 @@ class Service:
             yield self.tick(now)
             if until_done and self.done:
                 break
-            signals.wait(self._works.pool.pipes, self.next_due(now) - now)
+            signals.wait(self._works.pool.events, self.next_due(now) - now)
         deadline = time.monotonic() + FINISH_SECONDS
         while self._works.drain.busy and signals.stops == 1 and time.monotonic() < deadline:
-            signals.wait(self._works.pool.pipes, IDLE_SECONDS)
+            signals.wait(self._works.pool.events, IDLE_SECONDS)
             yield self._drain(time.monotonic(), accept=False)
         self._report.say()
 
@@ -210,24 +211,40 @@ class Service:
                 log.info("ignored: %d: %s, such as %s", count, reason, escape(example))
 
 
+def raise_trouble(sources: Sequence[Source]) -> None:
+    """For work that has an end: it never comes while a folder cannot be read.
+
+    Raises `DaemonError`.
+    """
+    for source in sources:
+        if source.watcher.trouble:
+            raise DaemonError(
+                f"{escape(source.watcher.folder)}: {source.watcher.trouble}. Mend that and run the "
+                "same command again: what is done stays done"
+            )
+
+
 def run(settings: Settings, *, once: bool) -> bool:
     """Watch the inbox until a signal comes; once: until all that is there has its row.
 
     Gives whether it ended as it should: a signal ends the first, but cuts the second short.
     """
-    with Signals() as signals, opened(settings, "run --once" if once else "run") as works:
-        inbox = os.fsencode(settings.inbox)
-        watcher = watcher_of(settings, inbox, works.journal, signals, observe=not once)
-        service = Service(works, [Source(watcher, Priority.LIVE)])
-        log.info(
-            "%s %s with %d workers; rows go to %s",
-            "classifying what is in" if once else "watching", escape(inbox),
-            settings.worker_count, settings.results / "results.csv",
-        )  # fmt: skip
-        try:
-            for _ in service.run(signals, until_done=once):
-                pass
-        finally:
-            watcher.stop()
+    with Signals() as signals:
+        with (
+            suppress(CancelledError),
+            opened(settings, "run --once" if once else "run", signals) as works,
+        ):
+            inbox = os.fsencode(settings.inbox)
+            watcher = watcher_of(settings, inbox, works.journal, signals, observe=not once)
+            sources = [Source(watcher, Priority.LIVE)]
+            log.info(
+                "%s %s with %d workers; rows go to %s",
+                "classifying what is in" if once else "watching", escape(inbox),
+                settings.worker_count, settings.results / "results.csv",
+            )  # fmt: skip
+            with closing(watcher):
+                for _ in Service(works, sources).run(signals, until_done=once):
+                    if once:
+                        raise_trouble(sources)
         log.info("done" if once and not signals.stops else "stopped")
         return not (once and signals.stops)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import selectors
 import signal
 import socket
-from collections.abc import Sequence
-from multiprocessing.connection import Connection, wait
+from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -57,9 +57,17 @@ class Signals:
         with contextlib.suppress(BlockingIOError):  # enough bytes are waiting already
             self._outer.send(b"\0")
 
-    def wait(self, pipes: Sequence[Connection], timeout: float) -> None:
-        """Sleep until a pipe is readable, a signal or a `wake` comes, or seconds have passed."""
-        if self._inner in wait([self._inner, *pipes], max(timeout, 0)):
+    def wait(self, events: Iterable[tuple[int, int]], timeout: float) -> None:
+        """Sleep until something happens, a signal or a `wake` comes, or seconds have passed.
+
+        events: file descriptors with what is waited for, as `selectors` has it.
+        """
+        with selectors.PollSelector() as selector:
+            selector.register(self._inner, selectors.EVENT_READ)
+            for fd, event in events:
+                selector.register(fd, event)
+            ready = [key.fileobj for key, _ in selector.select(max(timeout, 0))]
+        if self._inner in ready:
             with contextlib.suppress(BlockingIOError):
                 while self._inner.recv(4096):
                     pass

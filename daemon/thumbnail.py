@@ -5,6 +5,7 @@ Matplotlib draws all shapes and text, each only once; a render copies their pixe
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,32 +21,38 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 
-# All sizes and positions are in pixels from the top left corner.
+# All lengths are in pixels, all positions from the top left corner. Below the picture is the panel;
+# its rows are placed from its own top.
 SIZE = 256
-PICTURE_HEIGHT = 172
 MARGIN = 12
 INNER = SIZE - 2 * MARGIN
-HEADLINE_TOP, HEADLINE_HEIGHT = 179, 20
-GAP = 6
-CHIP_WIDTH, UNCERTAIN_CHIP_WIDTH = 48, 100
-WINNER_TOP, WINNER_HEIGHT = 204, 6
+HEADLINE_HEIGHT = 28
+BAR_TOP, BAR_HEIGHT = 31, 6
 RUNNERS = 3
-RUNNER_TOP, RUNNER_HEIGHT = 213, 13
-NAME_WIDTH, SHARE_WIDTH = 92, 32
-RUNNER_BAR_LEFT = MARGIN + NAME_WIDTH + GAP
-RUNNER_BAR_WIDTH = INNER - NAME_WIDTH - SHARE_WIDTH - GAP
-RUNNER_BAR_HEIGHT = 4
+RUNNERS_TOP, RUNNER_HEIGHT, RUNNER_PITCH = 41, 13, 14
+RUNNER_RADIUS = 2
+BOTTOM = 5
+GAP = 6
+PAD = 5  # between the ends of a runner-up's row and its text
+CHIP_WIDTH, CHIP_HEIGHT = 54, 20
+VERDICT_WIDTH = 108  # of "uncertain >99%"
+SHARE_WIDTH = 36
 
 BACKDROP, PANEL, TRACK = "#0e1115", "#1b2027", "#303844"
-BRIGHT, SOFT, RUNNER_BAR = "#f4f6f8", "#aab3bf", "#7d8896"
-SURE, MIDDLING, UNSURE, UNCERTAIN = "#3ecf7a", "#f5b433", "#f4693c", "#8d97a5"
+RUNNER_BAR, RUNNER_TRACK = "#4b5a6d", "#262d37"
+BRIGHT = "#f4f6f8"
+GLOW, BLACK = "#afadaa", "#000000"  # text as light, added to what it lies on
+SURE, MIDDLING, UNSURE, UNCERTAIN = "#3ecf7a", "#f5b433", "#f4693c", "#d9a3ff"
 SURE_FROM, MIDDLING_FROM = 0.8, 0.5
 
+# Enlarged this much or more, pixels are shown as what they are: hard squares, all of one size.
+HARD_FROM = 3
+
 FONTS = Path(mpl.get_data_path(), "fonts", "ttf")  # matplotlib's own: the same on any machine
-CAPITALS = 0.73  # height of a capital over the font's size
 MISSING_GLYPH = "\N{REPLACEMENT CHARACTER}"
-LONGEST_TEXT = 64  # characters; more never fits, and would only fatten the cache's keys
-CACHED_TEXTS = 1024  # of 11 KB at most
+JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # invisible, but shape Persian or Hindi
+LONGEST_TEXT = 128  # characters; more never fits, and would only fatten the cache's keys
+CACHED_TEXTS = 4096  # of 15 KB at most; a model with 1000 classes needs 3400
 
 # 4:2:0 would smear the coloured figures and save only a tenth of a millisecond.
 JPEG = (
@@ -61,50 +68,77 @@ class TextStyle(NamedTuple):
 
     width: int
     height: int
+    baseline: int  # above the bottom edge
     font_size: int
     colour: str
+    paper: str = PANEL
     bold: bool = True
     align: str = "left"
-    suffix: str = ""  # stays when the text is cut
     chip: str = ""  # colour of a rounded box around the text
-    hollow: bool = False  # whether that box is an outline
 
 
-def _label(chip_width: int, colour: str, suffix: str = "") -> TextStyle:
-    width = INNER - chip_width - GAP
-    return TextStyle(width, HEADLINE_HEIGHT, font_size=15, colour=colour, suffix=suffix)
+class Look(NamedTuple):
+    """What tells one degree of certainty from another; uncertain fills the headline with colour."""
+
+    accent: str
+    label: TextStyle
+    figure: TextStyle
+    label_words: str = "{}"
+    figure_words: str = "{}"
 
 
-LABEL = _label(CHIP_WIDTH, BRIGHT)
-UNCERTAIN_LABEL = _label(UNCERTAIN_CHIP_WIDTH, SOFT, suffix=" ?")
-CHIPS = {
-    accent: TextStyle(CHIP_WIDTH, HEADLINE_HEIGHT, 13, BACKDROP, align="center", chip=accent)
-    for accent in (SURE, MIDDLING, UNSURE)
-} | {
-    UNCERTAIN: TextStyle(
-        UNCERTAIN_CHIP_WIDTH,
-        HEADLINE_HEIGHT,
-        font_size=11,
-        colour=SOFT,
-        align="center",
-        chip=UNCERTAIN,
-        hollow=True,
+LABEL = TextStyle(
+    width=INNER - CHIP_WIDTH - GAP,
+    height=HEADLINE_HEIGHT,
+    baseline=9,
+    font_size=15,
+    colour=BRIGHT,
+)
+
+
+def _plain(accent: str) -> Look:
+    chip = LABEL._replace(
+        width=CHIP_WIDTH, font_size=13, colour=BACKDROP, align="center", chip=accent
     )
-}
-NAME = TextStyle(NAME_WIDTH, RUNNER_HEIGHT, font_size=10, colour=SOFT, bold=False)
-SHARE = TextStyle(SHARE_WIDTH, RUNNER_HEIGHT, 10, SOFT, bold=False, align="right")
+    return Look(accent, LABEL, chip)
+
+
+SURE_LOOK, MIDDLING_LOOK, UNSURE_LOOK = map(_plain, (SURE, MIDDLING, UNSURE))
+UNCERTAIN_LOOK = Look(
+    accent=UNCERTAIN,
+    label=LABEL._replace(width=INNER - VERDICT_WIDTH - GAP, colour=BACKDROP, paper=UNCERTAIN),
+    figure=LABEL._replace(
+        width=VERDICT_WIDTH, font_size=12, colour=BACKDROP, paper=UNCERTAIN, align="right"
+    ),
+    label_words="{}?",
+    figure_words="uncertain {}",
+)
+NAME = TextStyle(
+    width=INNER - 2 * PAD - SHARE_WIDTH,
+    height=RUNNER_HEIGHT,
+    baseline=3,
+    font_size=11,
+    colour=GLOW,
+    paper=BLACK,
+    bold=False,
+)
+SHARE = NAME._replace(width=SHARE_WIDTH, align="right")
 
 
 class Thumbnailer:
     """Draws thumbnails of 256x256 px. Its memory is bounded: texts are kept in an LRU cache."""
 
     def __init__(self) -> None:
-        self._templates = [_draw_template(runners) for runners in range(RUNNERS + 1)]
-        self._winner_bars = {
-            accent: _draw_bar(INNER, WINNER_HEIGHT, accent, hollow=accent == UNCERTAIN)
-            for accent in CHIPS
+        self._templates = {
+            (runners, uncertain): _draw_template(runners, UNCERTAIN if uncertain else PANEL)
+            for runners in range(RUNNERS + 1)
+            for uncertain in (False, True)
         }
-        self._runner_bar = _draw_bar(RUNNER_BAR_WIDTH, RUNNER_BAR_HEIGHT, RUNNER_BAR)
+        self._bars = {
+            accent: _draw_bar(BAR_HEIGHT, BAR_HEIGHT / 2, accent, TRACK)
+            for accent in (SURE, MIDDLING, UNSURE, UNCERTAIN)
+        }
+        self._runner_bar = _draw_bar(RUNNER_HEIGHT, RUNNER_RADIUS, RUNNER_BAR, RUNNER_TRACK)
         self._text = lru_cache(maxsize=CACHED_TEXTS)(_draw_text)
 
     def render(
@@ -120,76 +154,79 @@ class Thumbnailer:
 
         picture: uint8 (rows, columns, 3), BGR, the longer side at most 256 px.
         confidence and the shares in alternatives: 0..1; the first three alternatives are shown.
+        uncertain: whether the confidence, however high, is too low for the user.
         """
         runners = alternatives[:RUNNERS]
-        thumbnail = self._templates[len(runners)].copy()
-        _place_picture(thumbnail, picture)
+        thumbnail = self._templates[len(runners), uncertain].copy()
+        panel = _panel_top(len(runners))
+        _place_picture(thumbnail[:panel], picture)
 
-        down = _shift(len(runners))
-        accent = UNCERTAIN if uncertain else _accent(confidence)
-        label_style = UNCERTAIN_LABEL if uncertain else LABEL
-        chip = CHIPS[accent]
-        figure = f"uncertain {_percent(confidence)}" if uncertain else _percent(confidence)
-        headline_top = HEADLINE_TOP + down
-        _paste(thumbnail, self._text(label[:LONGEST_TEXT], label_style), MARGIN, headline_top)
-        _paste(thumbnail, self._text(figure, chip), SIZE - MARGIN - chip.width, headline_top)
-        _fill(thumbnail, self._winner_bars[accent], confidence, MARGIN, WINNER_TOP + down)
+        look = UNCERTAIN_LOOK if uncertain else _look(confidence)
+        headline = look.label_words.format(label[:LONGEST_TEXT])
+        figure = look.figure_words.format(_percent(confidence))
+        right = SIZE - MARGIN
+        _paste(thumbnail, self._text(headline, look.label), MARGIN, panel)
+        _paste(thumbnail, self._text(figure, look.figure), right - look.figure.width, panel)
+        _paste(thumbnail, _cut_bar(self._bars[look.accent], confidence), MARGIN, panel + BAR_TOP)
 
-        for line, (name, share) in enumerate(runners):
-            top = RUNNER_TOP + down + line * RUNNER_HEIGHT
-            _paste(thumbnail, self._text(name[:LONGEST_TEXT], NAME), MARGIN, top)
-            _fill(thumbnail, self._runner_bar, share, RUNNER_BAR_LEFT, top + 5)
-            _paste(thumbnail, self._text(_percent(share), SHARE), SIZE - MARGIN - SHARE_WIDTH, top)
+        for row, (name, share) in enumerate(runners):
+            top = panel + RUNNERS_TOP + row * RUNNER_PITCH
+            _paste(thumbnail, _cut_bar(self._runner_bar, share), MARGIN, top)
+            _overlay(thumbnail, self._text(name[:LONGEST_TEXT], NAME), MARGIN + PAD, top)
+            share_left = right - PAD - SHARE.width
+            _overlay(thumbnail, self._text(_percent(share), SHARE), share_left, top)
         return cv2.imencode(".jpg", thumbnail, JPEG)[1].tobytes()
 
 
-def _accent(confidence: float) -> str:
+def _look(confidence: float) -> Look:
     if confidence >= SURE_FROM:
-        return SURE
-    return MIDDLING if confidence >= MIDDLING_FROM else UNSURE
+        return SURE_LOOK
+    return MIDDLING_LOOK if confidence >= MIDDLING_FROM else UNSURE_LOOK
 
 
 def _percent(share: float) -> str:
-    """Whole percent, but never a certainty that only rounding made."""
-    if 0.995 <= share < 0.9995:
+    """Whole percent, but neither nothing nor a certainty that only rounding made."""
+    if 0.995 <= share < 1:
         return ">99%"
-    return "<1%" if share < 0.005 else f"{share:.0%}"
+    return "<1%" if share < 0.01 else f"{share:.0%}"
 
 
-def _shift(runners: int) -> int:
-    """How far down the panel's content moves to stay centred with less than three runners-up."""
-    return (RUNNERS - runners) * RUNNER_HEIGHT // 2
+def _panel_top(runners: int) -> int:
+    """Where the panel begins: what it does not need is the picture's."""
+    return SIZE - RUNNERS_TOP - runners * RUNNER_PITCH - BOTTOM
 
 
-def _place_picture(thumbnail: NDArray[np.uint8], picture: NDArray[np.uint8]) -> None:
+def _place_picture(space: NDArray[np.uint8], picture: NDArray[np.uint8]) -> None:
+    """Put the picture into the middle of the space, as large as it can be."""
     rows, columns = picture.shape[:2]
-    scale = min(PICTURE_HEIGHT / rows, SIZE / columns)
-    if scale >= 2:
-        scale = int(scale)  # equal squares for the few pixels there are
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 2 else cv2.INTER_CUBIC
+    scale = min(space.shape[0] / rows, space.shape[1] / columns)
+    way = cv2.INTER_CUBIC  # good enough for shrinking, which is never to less than half
+    if scale >= HARD_FROM:
+        scale, way = int(scale), cv2.INTER_NEAREST
     height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
-    left, top = (SIZE - width) // 2, (PICTURE_HEIGHT - height) // 2
     fitted = cv2.resize(picture, (width, height), interpolation=way)
-    thumbnail[top : top + height, left : left + width] = fitted
+    top, left = (space.shape[0] - height) // 2, (space.shape[1] - width) // 2
+    space[top : top + height, left : left + width] = fitted
 
 
-def _paste(thumbnail: NDArray[np.uint8], drawn: NDArray[np.uint8], left: int, top: int) -> None:
+def _paste(onto: NDArray[np.uint8], drawn: NDArray[np.uint8], left: int, top: int) -> None:
     height, width = drawn.shape[:2]
-    thumbnail[top : top + height, left : left + width] = drawn
+    onto[top : top + height, left : left + width] = drawn
 
 
-def _fill(
-    thumbnail: NDArray[np.uint8], bar: NDArray[np.uint8], share: float, left: int, top: int
-) -> None:
-    """Copy as much of the full bar as the share, 0..1, with both its round ends."""
+def _overlay(onto: NDArray[np.uint8], text: NDArray[np.uint8], left: int, top: int) -> None:
+    """Add the text's light to what is there: it is as clear on the end of a bar as beside it."""
+    height, width = text.shape[:2]
+    under = onto[top : top + height, left : left + width]
+    cv2.add(under, text, dst=under)
+
+
+def _cut_bar(bar: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """As much of the full bar as the share, 0..1, with both its round ends."""
     height, width = bar.shape[:2]
     length = round(min(1.0, max(0.0, share)) * width)
-    if length == 0:
-        return
-    end = height // 2
-    body = max(length - end, end)
-    _paste(thumbnail, bar[:, :body], left, top)
-    _paste(thumbnail, bar[:, -end:], left + body, top)
+    body = max(0, length - height // 2)
+    return np.hstack((bar[:, :body], bar[:, width - length + body :]))
 
 
 def _canvas(width: int, height: int, background: str) -> FigureCanvasAgg:
@@ -204,74 +241,71 @@ def _pixels(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
 
 
 def _add_box(
-    canvas: FigureCanvasAgg,
-    colour: str,
-    box: tuple[int, int, int, int],
-    *,
-    radius: float = 0,
-    hollow: bool = False,
+    canvas: FigureCanvasAgg, colour: str, box: tuple[int, int, int, int], radius: float = 0
 ) -> None:
     """box: left, top, width and height."""
     left, top, width, height = box
-    inset = 0.5 if hollow else 0  # matplotlib draws an outline astride the edge
     patch = FancyBboxPatch(
-        (left + inset, canvas.figure.bbox.height - top - height + inset),
-        width - 2 * inset,
-        height - 2 * inset,
-        boxstyle=f"round,pad=0,rounding_size={radius - inset}" if radius else "square,pad=0",
-        facecolor=PANEL if hollow else colour,
-        edgecolor=colour if hollow else "none",
-        linewidth=1,
+        (left, canvas.figure.bbox.height - top - height),  # matplotlib counts from the bottom
+        width,
+        height,
+        boxstyle=f"round,pad=0,rounding_size={radius}" if radius else "square,pad=0",
+        facecolor=colour,
+        edgecolor="none",
         transform=IdentityTransform(),
     )
     canvas.figure.add_artist(patch)
 
 
-def _draw_template(runners: int) -> NDArray[np.uint8]:
+def _draw_template(runners: int, banner: str) -> NDArray[np.uint8]:
+    """What thumbnails with as many runners-up have in common."""
     canvas = _canvas(SIZE, SIZE, BACKDROP)
-    _add_box(canvas, PANEL, (0, PICTURE_HEIGHT, SIZE, SIZE - PICTURE_HEIGHT))
-    down = _shift(runners)
-    winner = (MARGIN, WINNER_TOP + down, INNER, WINNER_HEIGHT)
-    _add_box(canvas, TRACK, winner, radius=WINNER_HEIGHT / 2)
-    for line in range(runners):
-        top = RUNNER_TOP + down + line * RUNNER_HEIGHT + 5
-        track = (RUNNER_BAR_LEFT, top, RUNNER_BAR_WIDTH, RUNNER_BAR_HEIGHT)
-        _add_box(canvas, TRACK, track, radius=RUNNER_BAR_HEIGHT / 2)
+    top = _panel_top(runners)
+    _add_box(canvas, PANEL, (0, top, SIZE, SIZE - top))
+    _add_box(canvas, banner, (0, top, SIZE, HEADLINE_HEIGHT))
+    _add_box(canvas, TRACK, (MARGIN, top + BAR_TOP, INNER, BAR_HEIGHT), BAR_HEIGHT / 2)
+    for row in range(runners):
+        row_top = top + RUNNERS_TOP + row * RUNNER_PITCH
+        _add_box(canvas, RUNNER_TRACK, (MARGIN, row_top, INNER, RUNNER_HEIGHT), RUNNER_RADIUS)
     return _pixels(canvas)
 
 
-def _draw_bar(width: int, height: int, colour: str, *, hollow: bool = False) -> NDArray[np.uint8]:
-    canvas = _canvas(width, height, TRACK)
-    _add_box(canvas, colour, (0, 0, width, height), radius=height / 2, hollow=hollow)
+def _draw_bar(height: int, radius: float, colour: str, track: str) -> NDArray[np.uint8]:
+    canvas = _canvas(INNER, height, track)
+    _add_box(canvas, colour, (0, 0, INNER, height), radius)
     return _pixels(canvas)
 
 
 def _draw_text(text: str, style: TextStyle) -> NDArray[np.uint8]:
-    """The text on the panel's colour, uint8 (style.height, style.width, 3), BGR."""
-    canvas = _canvas(style.width, style.height, PANEL)
+    """The text on one line, cut to its place: uint8 (style.height, style.width, 3), BGR."""
+    canvas = _canvas(style.width, style.height, style.paper)
     if style.chip:
-        box = (0, 0, style.width, style.height)
-        _add_box(canvas, style.chip, box, radius=style.height / 2, hollow=style.hollow)
+        top = (style.height - CHIP_HEIGHT) // 2
+        _add_box(canvas, style.chip, (0, top, style.width, CHIP_HEIGHT), radius=CHIP_HEIGHT / 2)
     file = FONTS / ("DejaVuSans-Bold.ttf" if style.bold else "DejaVuSans.ttf")
     font = FontProperties(fname=file, size=style.font_size)
+    glyph = get_font(str(file)).get_char_index
+
+    def drawable(character: str) -> bool:
+        return (character.isprintable() or character in JOINERS) and glyph(ord(character)) != 0
+
     # Characters without a glyph would make matplotlib warn, and a line break make two lines.
-    known = get_font(str(file)).get_charmap()
-    text = "".join(
-        c if c.isprintable() and ord(c) in known else MISSING_GLYPH for c in " ".join(text.split())
-    )
+    text = "".join(c if drawable(c) else MISSING_GLYPH for c in " ".join(text.split()))
 
-    def fits(shown: str) -> bool:
+    def too_wide(shown: str) -> bool:
         width, _, _ = canvas.get_renderer().get_text_width_height_descent(shown, font, False)
-        return bool(width <= style.width)
+        return bool(width > style.width)
 
-    shown = text + style.suffix
-    while text and not fits(shown):
-        text = text[:-1].rstrip(" _-")
-        shown = f"{text}…{style.suffix}"
+    def shortened(length: int) -> str:
+        return text[:length].rstrip(" _-") + "…"
+
+    if too_wide(text):
+        lengths = range(1, len(text))
+        text = shortened(bisect_left(lengths, True, key=lambda n: too_wide(shortened(n))))
     canvas.figure.text(
         {"left": 0.0, "center": 0.5, "right": 1.0}[style.align],
-        round((style.height - CAPITALS * style.font_size) / 2) / style.height,
-        shown,
+        style.baseline / style.height,
+        text,
         color=style.colour,
         fontproperties=font,
         horizontalalignment=style.align,

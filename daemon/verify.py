@@ -7,9 +7,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from daemon.journal import Journal
 from daemon.lock import holder
@@ -23,16 +25,40 @@ LAG_SECONDS = 3.0
 MAX_NAMED = 20
 
 
+class Faults:
+    """Sentences; the first ones are kept, all are counted."""
+
+    def __init__(self) -> None:
+        self.named: list[str] = []
+        self.count = 0
+
+    def add(self, sentence: str) -> None:
+        self.count += 1
+        if self.count <= MAX_NAMED:
+            self.named.append(sentence)
+
+    def lines(self) -> Iterator[str]:
+        for sentence in self.named:
+            yield f"fault      {sentence}"
+        if self.count > len(self.named):
+            yield f"fault      ... and {self.count - len(self.named):,} more of this kind"
+
+
 @dataclass
 class Verdict:
-    """What was found. faults: each a sentence. files: those in the watched folders, by state."""
+    """What was found. files: those in the watched folders, by state."""
 
-    rows: int = 0
+    rows: int
+    row_faults: Faults
     thumbnails: int = 0
-    faults: list[str] = field(default_factory=list)
+    thumbnail_faults: Faults = field(default_factory=Faults)
     files: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     unseen: bytes | None = None  # an example of a file that never came into the queue
+
+    @property
+    def adds_up(self) -> bool:
+        return not self.row_faults.count and not self.thumbnail_faults.count
 
     def lines(self) -> Iterator[str]:
         """The report, line by line."""
@@ -43,69 +69,102 @@ class Verdict:
             yield f"not seen   such as {escape(self.unseen)}: the next scan takes them"
         for reason, count in sorted(self.ignored.items()):
             yield f"ignored    {count:,}: {reason}"
-        for fault in self.faults[:MAX_NAMED]:
-            yield f"fault      {fault}"
-        if len(self.faults) > MAX_NAMED:
-            yield f"fault      ... and {len(self.faults) - MAX_NAMED:,} more"
-        if self.faults:
-            yield "It does not add up. The next start of `classifyd run` mends results.csv."
-        else:
+        yield from self.row_faults.lines()
+        yield from self.thumbnail_faults.lines()
+        if self.adds_up:
             yield "It adds up: every row is there, once, as it was written."
+            return
+        yield f"It does not add up: {self.row_faults.count + self.thumbnail_faults.count:,} faults."
+        if self.row_faults.count:
+            yield f"{FILE_NAME} is mended from the journal at the next start of `classifyd run`."
+        if self.thumbnail_faults.count:
+            yield "Thumbnails that are gone are not drawn again; their rows are right all the same."
 
 
 def verify(settings: Settings) -> Verdict:
     """Read everything, change nothing. Raises `JournalError` if there is no journal."""
-    journal = Journal.open(settings.state, read_only=True)
-    verdict = Verdict()
-    verdict.rows = journal.results()
-    results = settings.results / FILE_NAME
-    verdict.faults = row_faults(results, journal)
-    deadline = time.monotonic() + LAG_SECONDS
-    while verdict.faults and holder(settings.state) and time.monotonic() < deadline:
-        time.sleep(0.2)
-        verdict.faults = row_faults(results, journal)
-    for identifier, thumbnail in journal.thumbnails():
-        verdict.thumbnails += 1
-        if not (settings.results / thumbnail).is_file():
-            verdict.faults.append(f"row {identifier}: its thumbnail {thumbnail} is not there")
-    _count_files(settings, journal, verdict)
+    with closing(Journal.open(settings.state, read_only=True)) as journal:
+        rows = journal.results()
+        verdict = Verdict(rows, _row_faults_that_stay(settings, journal, rows))
+        for identifier, thumbnail in journal.thumbnails():
+            verdict.thumbnails += 1
+            if not (settings.results / thumbnail).is_file():
+                verdict.thumbnail_faults.add(
+                    f"row {identifier}: its thumbnail {thumbnail} is not there"
+                )
+        _count_files(settings, journal, verdict)
     return verdict
 
 
-def row_faults(path: Path, journal: Journal) -> list[str]:
-    """Every row that is missing, changed, or not ours, in the order of the file."""
+def _row_faults_that_stay(settings: Settings, journal: Journal, upto: int) -> Faults:
+    """Faults that are no mere lag of a daemon at work."""
+    deadline = time.monotonic() + LAG_SECONDS
+    while True:
+        at_work = holder(settings.state) is not None
+        faults = row_faults(settings.results / FILE_NAME, journal, upto)
+        if not faults.count or not at_work or time.monotonic() > deadline:
+            return faults
+        time.sleep(0.2)
+
+
+def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
+    """Every row that is missing, changed, or not ours, in the order of the file.
+
+    upto: the number of the last row that has to be there; what comes after it may be on its way.
+    """
+    faults = Faults()
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return [f"{path} is not there"]
-    faults = []
+        if upto:
+            faults.add(f"{path} is not there")
+        return faults
     with file:
-        if (header := file.readline()) != HEADER:
-            faults.append(f"{path}: the first line is not the header")
-            file.seek(0 if header.count(b",") < len(Row._fields) - 1 else len(header))
+        # First the size, then the journal's snapshot: up to there, the file holds no row that the
+        # snapshot does not.
+        size = os.fstat(file.fileno()).st_size
         expected = journal.lines()
         awaited = next(expected, None)
-        for number, line in enumerate(file, 2):
+        for number, line in enumerate(_lines(file, size), 1):
+            if number == 1:
+                if line == HEADER:
+                    continue
+                faults.add(f"{path}:1: is not the header")
+                if journal.seq_of(_id(line)) is None:
+                    continue
             if awaited is not None and line == awaited.line:
                 awaited = next(expected, None)
                 continue
-            identifier = line.partition(b",")[0].decode(errors="replace")
-            seq = journal.seq_of(identifier)
-            if seq is None:
-                torn = "" if line.endswith(b"\n") else ", which is not even whole"
-                faults.append(f"{path}:{number}: a line that classifyd did not write{torn}")
+            seq = journal.seq_of(_id(line))
+            if not line.endswith(b"\n") and awaited and awaited.line.startswith(line):
+                if awaited.seq <= upto:
+                    faults.add(f"{path}:{number}: row {_id(awaited.line)} is cut short")
+                awaited = next(expected, None)
+            elif seq is None:
+                faults.add(f"{path}:{number}: a line that classifyd did not write")
             elif awaited is None or seq < awaited.seq:
-                faults.append(f"{path}:{number}: row {identifier} stands there again")
+                faults.add(f"{path}:{number}: row {_id(line)} stands there again")
             else:
                 while awaited is not None and awaited.seq < seq:
-                    faults.append(_missing(awaited.line))
+                    faults.add(_missing(awaited.line))
                     awaited = next(expected, None)
                 if awaited is not None and line != awaited.line:
-                    faults.append(f"{path}:{number}: row {identifier} was changed")
+                    faults.add(f"{path}:{number}: row {_id(line)} was changed")
                 awaited = next(expected, None)
-        rest = chain([] if awaited is None else [awaited], expected)
-        faults += [_missing(published.line) for published in rest]
+        for published in chain([] if awaited is None else [awaited], expected):
+            if published.seq <= upto:
+                faults.add(_missing(published.line))
     return faults
+
+
+def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while line := file.readline(size):
+        size -= len(line)
+        yield line
+
+
+def _id(line: bytes) -> str:
+    return line.partition(b",")[0].decode(errors="replace")
 
 
 def _missing(line: bytes) -> str:
@@ -131,4 +190,4 @@ def _count_files(settings: Settings, journal: Journal, verdict: Verdict) -> None
                 if state is None:
                     verdict.unseen = found.path
         except OSError as error:
-            verdict.ignored[f"a folder that cannot be read ({error.strerror})"] += 1
+            verdict.ignored[f"{escape(folder)} cannot be read ({error.strerror})"] += 1

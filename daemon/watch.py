@@ -118,7 +118,7 @@ class Watcher:
         """How many files are waited for."""
         return len(self._settling)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         if self._observer is not None:
             self._observer.stop()
             if self._observer.is_alive():
@@ -240,7 +240,7 @@ class Watcher:
             return
         if self._observer is not None and (identity != self._identity or not self._is_alive()):
             log.warning("the observer of %s is replaced", escape(self.folder))
-            self.stop()
+            self.close()
         if self._observer is not None:
             return
         observer = Observer()

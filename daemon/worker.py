@@ -1,7 +1,8 @@
 """A worker process: one batch, start to end: decode ▸ predict ▸ annotate ▸ rows.
 
-`python -m daemon.worker FD` is started by `pool`. It reads its plan and then batches from the pipe
-FD, and answers each with its outcomes. When the pipe closes, it ends.
+`python -m daemon.worker CHANNEL PROGRESS` is started by `pool`; both are file descriptors. It takes
+its plan and then batches from the channel, and answers each with its outcomes. When the channel is
+closed, it ends.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from classifier.errors import ModelError, UnsettledError
 from daemon.journal import Job, Outcome, content_key, timestamp
-from daemon.messages import Plan, Progress, Ready, Trouble
+from daemon.messages import Channel, Plan, Progress, Ready, Trouble
 from daemon.row import Row, escape, row_id
 
 if TYPE_CHECKING:
@@ -60,12 +62,10 @@ class Worker:
             self._outcome(job, prediction, written)
             for job, prediction in zip(jobs, predictions, strict=True)
         ]
-        _make_durable(written)
+        _make_durable(written, self._progress.step)
         return outcomes
 
     def _outcome(self, job: Job, prediction: Prediction, written: list[Path]) -> Outcome:
-        from classifier.errors import UnsettledError
-
         if isinstance(prediction.error, UnsettledError):
             return Outcome(job, unsettled=True)
         if prediction.sha256 is not None and prediction.sha256 in job.known:
@@ -133,8 +133,11 @@ class Worker:
         return str(relative)
 
 
-def _make_durable(files: Sequence[Path]) -> None:
-    """A row names its thumbnail, so the thumbnail must be safe before the row is."""
+def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
+    """A row names its thumbnail, so the thumbnail must be safe before the row is.
+
+    on_file is called as each is safe: a slow disk is no image that hangs.
+    """
     folders = {parent for path in files for parent in (path.parent, path.parent.parent)}
     for path in [*files, *folders]:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -142,6 +145,7 @@ def _make_durable(files: Sequence[Path]) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+        on_file()
 
 
 def _die_with_parent() -> None:
@@ -150,24 +154,25 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main(pipe_fd: int, progress_fd: int) -> None:
-    """Serve batches until the pipe closes."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A Ctrl-C reaches the whole group. The daemon decides what is finished; the pipe tells.
-        signal.signal(number, signal.SIG_IGN)
+def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None:
+    """Serve batches until the channel is closed."""
     _die_with_parent()
-    pipe: Connection = Connection(pipe_fd)
+    channel = Channel(socket.socket(fileno=channel_fd))
     try:
-        worker = Worker(pipe.recv(), Progress(progress_fd))
-        pipe.send(Ready())
+        try:
+            worker = kind(channel.receive(), Progress(progress_fd))
+        except ModelError as error:
+            sys.exit(str(error))
+        channel.send(Ready())
         while True:
-            jobs = pipe.recv()
+            jobs = channel.receive()
+            answer: list[Outcome] | Trouble
             try:
-                answer: list[Outcome] | Trouble = worker.work(jobs)
+                answer = worker.work(jobs)
             except OSError as error:
                 answer = Trouble(f"{error.filename or 'a thumbnail'}: {error.strerror or error}")
-            pipe.send(answer)
-    except (EOFError, BrokenPipeError):
+            channel.send(answer)
+    except EOFError:
         return
 
 
