@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from daemon_process import children, is_running, wait_for
+from daemon_process import SECONDS, children, is_running, wait_for
 
 from classifier.compile import Program
 from classifier.contract import Contract
@@ -52,25 +52,22 @@ def jobs_of(folder: Path, names: Sequence[str]) -> list[Job]:
     return jobs
 
 
-def finish(
-    pool: Pool, jobs: Sequence[Job], batch_size: int = 8, seconds: float = 60
-) -> dict[str, Outcome]:
-    """Put all jobs through the pool, as the service does; the outcome of each by its file's name."""
-    waiting = list(jobs)
+def finish(pool: Pool, *batches: Sequence[Job]) -> dict[str, Outcome]:
+    """Put batches through the pool, as the service does; the outcomes by the files' names."""
+    waiting = list(batches)
     outcomes: dict[str, Outcome] = {}
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + SECONDS
     with Signals() as signals:
-        while len(outcomes) < len(jobs):
+        while len(outcomes) < sum(map(len, batches)):
             now = time.monotonic()
-            assert now < deadline, f"{len(outcomes)} of {len(jobs)} after {seconds} s"
+            assert now < deadline, f"only {len(outcomes)} after {SECONDS} s"
             for batch in pool.collect(now):
                 for outcome in batch:
                     name = Path(os.fsdecode(outcome.job.path)).name
                     assert name not in outcomes, "done twice"
                     outcomes[name] = outcome
             while waiting and pool.room:
-                pool.submit(waiting[:batch_size], now)
-                del waiting[:batch_size]
+                pool.submit(waiting.pop(0), now)
             signals.wait(pool.events, 0.1)
     assert pool.in_hand == set()
     return outcomes
@@ -83,7 +80,8 @@ def reasons(outcomes: dict[str, Outcome]) -> dict[str, str]:
 def test_exactly_the_guilty_images_fail(make_pool: MakePool, tmp_path: Path) -> None:
     names = [f"{number:02}.jpg" for number in range(40)]
     names[3], names[4], names[30] = "segv.jpg", "exit.jpg", "raise.jpg"
-    outcomes = finish(make_pool(workers=2), jobs_of(tmp_path, names))
+    jobs = jobs_of(tmp_path, names)
+    outcomes = finish(make_pool(workers=2), *(jobs[start : start + 8] for start in range(0, 40, 8)))
     assert reasons(outcomes) == {
         "segv.jpg": "the decoder crashed on this image (SIGSEGV)",
         "exit.jpg": "the decoder crashed on this image (exit code 7)",
@@ -188,8 +186,7 @@ def test_a_batch_larger_than_the_pipe_to_a_worker_that_hangs(
     large = [job._replace(known=known) for job in others]  # 700 kB
     pool = make_pool(image_seconds=1)
     finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
-    pool.submit([hanging], time.monotonic())
-    outcomes = finish(pool, large, batch_size=50)
+    outcomes = finish(pool, [hanging], large)
     assert reasons(outcomes) == {"hang.jpg": "decoding took longer than 1 s"}
 
 
@@ -217,7 +214,8 @@ def test_replaced_workers_leave_nothing_behind(make_pool: MakePool, tmp_path: Pa
     finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
     before = len(os.listdir("/proc/self/fd"))
     guilty = [f"exit{number}.jpg" for number in range(25)]  # each of them takes two workers
-    assert len(reasons(finish(pool, jobs_of(tmp_path, guilty), batch_size=1))) == 25
+    batches = ([job] for job in jobs_of(tmp_path, guilty))
+    assert len(reasons(finish(pool, *batches))) == 25
     assert len((tmp_path / "starts").read_text().splitlines()) >= 50
     assert len(os.listdir("/proc/self/fd")) == before
     with_zombies = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()

@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nclassifyd-train: stopped; the model file is as it was", file=sys.stderr)
-        return 130
+        return 1
     return 0
 
 
