@@ -151,9 +151,13 @@ class ResultsFile:
         return os.path.samestat(there, ours) and ours.st_size == self._size
 
     def _set_aside(self) -> None:
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")
         aside = self._path.with_name(f"{FILE_NAME}.damaged-{stamp}")
-        shutil.copyfile(self._path, aside)
+        with self._path.open("rb") as damaged, aside.open("xb") as kept:
+            shutil.copyfileobj(damaged, kept)
+            kept.flush()
+            os.fsync(kept.fileno())
+        sync_folder(aside.parent)
         log.warning("%s is not as the journal has it; what was there is kept as %s",
                     self._path, aside.name)  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -151,13 +152,18 @@ def _wrong_folders(settings: Settings, need_inbox: bool) -> Iterator[tuple[str, 
 
 
 Place = tuple[str | int, ...]
+SHOWN = reprlib.Repr()  # of a value, at most so much in a message
+SHOWN.maxstring = 60
+MAX_DEPTH = 3  # labels.names.0
 
 
 def _lines(node: yaml.Node, place: Place = ()) -> Iterator[tuple[Place, int]]:
-    """The line, from 1, of every key and list item in a document."""
+    """The line, from 1, of every key and list item in a document, no deeper than settings go."""
+    if len(place) == MAX_DEPTH:  # aliases within aliases can make a tree without end
+        return
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            inner = (*place, key.value)
+            inner = (*place, str(key.value))
             yield inner, key.start_mark.line + 1
             yield from _lines(value, inner)
     elif isinstance(node, yaml.SequenceNode):
@@ -166,15 +172,16 @@ def _lines(node: yaml.Node, place: Place = ()) -> Iterator[tuple[Place, int]]:
             yield from _lines(item, (*place, index))
 
 
-def _repeated(node: yaml.Node) -> Iterator[tuple[int, str]]:
+def _repeated(node: yaml.Node, depth: int = 0) -> Iterator[tuple[int, str]]:
     """(line, key) of every key that stands twice in its mapping; YAML would take the last."""
-    if isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.MappingNode) and depth < MAX_DEPTH:
         seen = set()
         for key, value in node.value:
-            if key.value in seen:
-                yield key.start_mark.line + 1, key.value
-            seen.add(key.value)
-            yield from _repeated(value)
+            name = str(key.value)
+            if name in seen:
+                yield key.start_mark.line + 1, name
+            seen.add(name)
+            yield from _repeated(value, depth + 1)
 
 
 def _mistake(detail: ErrorDetails, lines: dict[Place, int]) -> tuple[int, str]:
@@ -191,5 +198,4 @@ def _mistake(detail: ErrorDetails, lines: dict[Place, int]) -> tuple[int, str]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(str(value) if isinstance(value, Path) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return SHOWN.repr(str(value) if isinstance(value, Path) else value)

@@ -13,6 +13,7 @@ NOT_AN_IMAGE = "not an image by its extension"
 HIDDEN = "hidden (its name starts with a dot)"
 LINK = "a symbolic link"
 SPECIAL = "not a regular file"
+UNREADABLE = "cannot be looked at"
 UNREADABLE_FOLDER = "a folder that cannot be read"
 
 
@@ -34,23 +35,34 @@ def walk(root: bytes, extensions: frozenset[bytes]) -> Iterator[Found]:
     while folders:
         folder = folders.pop()
         try:
-            entries = os.scandir(folder)
-        except OSError:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if _is_folder(entry) and not entry.name.startswith(b"."):
+                        folders.append(entry.path)
+                    else:
+                        yield from _looked_at(entry, extensions)
+        except OSError as error:
             if folder == root:
                 raise
-            # Gone meanwhile is no news; what cannot be read is.
-            if os.path.lexists(folder):
+            # What is gone meanwhile is no news; what cannot be read is.
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 yield Found(folder, None, UNREADABLE_FOLDER)
-            continue
-        with entries:
-            for entry in entries:
-                try:
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(b"."):
-                        folders.append(entry.path)
-                        continue
-                    yield look(entry.path, extensions, entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
-                    continue
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _looked_at(entry: os.DirEntry[bytes], extensions: frozenset[bytes]) -> Iterator[Found]:
+    try:
+        yield look(entry.path, extensions, entry.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        pass
+    except OSError:  # a path that is too long, a disk that fails here
+        yield Found(entry.path, None, UNREADABLE)
 
 
 def look(path: bytes, extensions: frozenset[bytes], status: os.stat_result) -> Found:

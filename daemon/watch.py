@@ -13,6 +13,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -39,7 +41,7 @@ EVENTS: list[type[FileSystemEvent]] = [
 # More events than this waiting: they are dropped, and a scan finds what they told of.
 MAX_EVENTS = 100_000
 # How many files a scan looks at before the rest of the program gets its turn.
-SCAN_SLICE = 2000
+SLICE = 2000
 
 
 class _Handler(FileSystemEventHandler):
@@ -80,7 +82,8 @@ class Watcher:
         self._events: deque[FileSystemEvent] = deque(maxlen=MAX_EVENTS)
         self._observer: BaseObserver | None = None
         self._identity: tuple[int, int] | None = None  # of the inbox that is observed
-        self._scan: Iterator[Found] | None = None
+        self._scan: Iterator[Found] | None = None  # of the whole inbox
+        self._visits: deque[Iterator[Found]] = deque()  # to folders that an event told of
         self._next_scan = 0.0
         self._ignored: dict[str, tuple[int, bytes]] = {}
         self.trouble = ""  # why the folder cannot be read now
@@ -92,16 +95,17 @@ class Watcher:
         """Files that are whole and new. Looks at events and at one slice of a scan."""
         ready = self._take_events(now)
         if self._scan is None and now >= self._next_scan:
-            self._start_scan()
-        if self._scan is not None:
-            ready += self._scan_slice(now)
-        ready += self._settling.due(now)
-        self.found += len(ready)
-        return ready
+            self._start_scan(now)
+        if self._visits or self._scan is not None:
+            ready += self._slice(now)
+        ready += self._unseen(self._settling.due(now))
+        once = {sighting.path: sighting for sighting in ready}  # an event and a scan may both tell
+        self.found += len(once)
+        return list(once.values())
 
     def next_due(self, now: float) -> float:
         """When `tick` has something to do even if nothing happens, by the monotonic clock."""
-        if self._scan is not None or self._events:
+        if self._scan is not None or self._visits or self._events:
             return now
         settled = self._settling.next_due()
         return (
@@ -111,7 +115,8 @@ class Watcher:
     @property
     def idle(self) -> bool:
         """Whether a scan is completed and no file is waited for."""
-        return self.scans > 0 and self._scan is None and not self._events and not self._settling
+        going_on = self._scan or self._visits or self._events or self._settling
+        return self.scans > 0 and not going_on
 
     @property
     def settling(self) -> int:
@@ -140,21 +145,21 @@ class Watcher:
             if b"/." in path[len(self.folder) :]:
                 continue  # in a hidden folder, where no scan goes either
             if event.is_directory:
-                for found in self._folder(path):
-                    fresh[found.path] = found
+                # No event tells of what it brought along.
+                self._visits.append(walk(path, self._extensions))
                 continue
+            whole.pop(path, None)
+            fresh.pop(path, None)
             sighting = self._file(path)
             if sighting is None:
                 self._settling.discard(path)
-            elif isinstance(event, FileClosedEvent | FileMovedEvent):
+            elif self._is_whole(event, sighting):
                 whole[path] = sighting
-                fresh.pop(path, None)
-            elif path not in whole:
+                self._settling.discard(path)
+            else:
                 fresh[path] = sighting
-        for path in whole:
-            self._settling.discard(path)
         return self._unseen(list(whole.values())) + [
-            found for found in self._unseen(list(fresh.values())) if self._settled(found, now)
+            found for found in self._unseen(list(fresh.values())) if self._settling.add(found, now)
         ]
 
     def _file(self, path: bytes) -> Sighting | None:
@@ -164,28 +169,19 @@ class Watcher:
             return None  # gone again
         return None if found.signature is None else Sighting(path, found.signature)
 
-    def _folder(self, path: bytes) -> list[Sighting]:
-        """The images in a folder that just came: no event tells of what it brought along."""
-        try:
-            return [
-                Sighting(found.path, found.signature)
-                for found in walk(path, self._extensions)
-                if found.signature is not None
-            ]
-        except OSError:
-            return []
-
-    def _settled(self, found: Sighting, now: float) -> bool:
+    def _is_whole(self, event: FileSystemEvent, found: Sighting) -> bool:
+        """By what the event says. An empty file is as a rule one that is about to be filled."""
+        if found.signature.size == 0:
+            return False
+        if isinstance(event, FileClosedEvent | FileMovedEvent):
+            return is_being_written(found.path) is not True  # opened again?
         # A name that appears with content that nobody writes to was renamed or linked into place.
-        if found.signature.size and is_being_written(found.path) is False:
-            self._settling.discard(found.path)
-            return True
-        return self._settling.add(found, now)
+        return is_being_written(found.path) is False
 
     # Scans
 
-    def _start_scan(self) -> None:
-        self._next_scan = time.monotonic() + self._rescan_seconds
+    def _start_scan(self, now: float) -> None:
+        self._next_scan = now + self._rescan_seconds
         try:
             status = os.stat(self.folder)
             # Watch first, then scan: what comes in between is seen twice, never not at all.
@@ -200,30 +196,44 @@ class Watcher:
         self._ignored = {}
         self._scan = walk(self.folder, self._extensions)
 
-    def _scan_slice(self, now: float) -> list[Sighting]:
+    def _slice(self, now: float) -> list[Sighting]:
+        """A part of a visit if one is due, else of the scan."""
+        found = self._part_of_visit() if self._visits else self._part_of_scan()
+        images = [Sighting(f.path, f.signature) for f in found if f.signature is not None]
+        clock = time.time()
+        return [
+            image
+            for image in self._unseen(images)
+            # The change time is the kernel's own; the modification time can be set at will.
+            if self._settling.add(image, now, clock - image.signature.ctime_ns / 1e9)
+        ]
+
+    def _part_of_visit(self) -> list[Found]:
+        part: list[Found] = []
+        with suppress(OSError):  # the folder is gone again
+            part += islice(self._visits[0], SLICE)
+        if len(part) < SLICE:
+            self._visits.popleft()
+        return part
+
+    def _part_of_scan(self) -> list[Found]:
         assert self._scan is not None
-        images: list[Sighting] = []
+        part: list[Found] = []
         try:
-            for _ in range(SCAN_SLICE):
-                found = next(self._scan)
-                if found.signature is not None:
-                    images.append(Sighting(found.path, found.signature))
-                elif found.ignored is not None:
-                    count, example = self._ignored.get(found.ignored, (0, found.path))
-                    self._ignored[found.ignored] = (count + 1, example)
-        except StopIteration:
-            self._scan = None
-            self.scans += 1
-            self.ignored = self._ignored
+            part += islice(self._scan, SLICE)
         except OSError as error:  # the inbox went away while it was read
             self._scan = None
             self._lost(error)
-        clock = time.time()  # the change time is the kernel's own; others can be set at will
-        return [
-            found
-            for found in self._unseen(images)
-            if self._settling.add(found, now, clock - found.signature.ctime_ns / 1e9)
-        ]
+            return part
+        for found in part:
+            if found.ignored is not None:
+                count, example = self._ignored.get(found.ignored, (0, found.path))
+                self._ignored[found.ignored] = (count + 1, example)
+        if len(part) < SLICE:
+            self._scan = None
+            self.scans += 1
+            self.ignored = self._ignored
+        return part
 
     def _lost(self, error: OSError) -> None:
         reason = error.strerror or str(error)
@@ -243,10 +253,11 @@ class Watcher:
             self.close()
         if self._observer is not None:
             return
-        observer = Observer()
         handler = _Handler(self._events, self._wake)
-        observer.schedule(handler, os.fsdecode(self.folder), recursive=True, event_filter=EVENTS)
+        folder = os.fsdecode(self.folder)
         try:
+            observer = Observer()  # it opens inotify already
+            observer.schedule(handler, folder, recursive=True, event_filter=EVENTS)
             observer.start()
         except OSError as error:
             if self._identity is None:

@@ -1,0 +1,206 @@
+"""The queue and the receipt, in a real SQLite file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from classifier.read import Signature
+from daemon.errors import JournalError
+from daemon.journal import FILE_NAME, Job, Journal, Outcome, Priority, Sighting
+from daemon.row import Row, row_id
+
+A, B, C = b"/in/a.jpg", b"/in/b.jpg", b"/in/\xff,\n.jpg"
+OLD, NEW = Signature(10, 1, 1), Signature(11, 2, 2)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal.open(tmp_path)
+    yield opened
+    opened.close()
+
+
+def row(job: Job, content: str = "aa", status: str = "classified") -> Row:
+    return Row(
+        row_id(job.path, content, "model", job.attempt), str(job.path), "cat", "0.9", "", status,
+        "broken" if status == "failed" else "", 1, 1, 1, content, "model", job.seen_at, "now", "",
+    )  # fmt: skip
+
+
+def done(job: Job, content: str = "aa", status: str = "classified") -> Outcome:
+    return Outcome(job, job.signature, row(job, content, status))
+
+
+def claim(journal: Journal, limit: int = 10) -> list[Job]:
+    return journal.claim(limit, ())
+
+
+def test_a_file_is_queued_once_and_not_again_when_it_is_done(journal: Journal) -> None:
+    sighting = Sighting(A, OLD)
+    assert journal.enqueue([sighting, sighting], Priority.LIVE) == 1
+    assert journal.unseen([sighting]) == []
+    (job,) = claim(journal)
+    (published,) = journal.finish([done(job)], 0)
+    assert journal.enqueue([sighting], Priority.LIVE) == 0
+    assert journal.unseen([sighting, Sighting(A, NEW)]) == [Sighting(A, NEW)]
+    assert list(journal.lines()) == [published]
+    assert journal.is_empty()
+
+
+def test_a_worker_is_told_which_contents_have_a_row(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    journal.finish([done(claim(journal)[0], "aa")], 0)
+    journal.enqueue([Sighting(A, NEW)], Priority.LIVE)
+    (job,) = claim(journal)
+    assert job.known == {"aa"}
+    assert journal.finish([Outcome(job, NEW)], 0) == []  # touched, not changed
+    assert journal.unseen([Sighting(A, NEW)]) == []
+    assert journal.results() == 1
+
+
+def test_a_newer_sighting_outlives_the_work_on_the_older_one(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    (job,) = claim(journal)
+    journal.enqueue([Sighting(A, NEW)], Priority.LIVE)  # rewritten while in hand
+    assert journal.claim(10, {A}) == []  # not to two workers at once
+    journal.finish([done(job)], 0)
+    (again,) = claim(journal)
+    assert again.signature == NEW
+
+
+def test_live_arrivals_go_before_backfilled_ones(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD), Sighting(B, OLD)], Priority.BACKFILL)
+    journal.enqueue([Sighting(C, OLD)], Priority.LIVE)
+    assert [job.path for job in claim(journal)] == [C, A, B]
+    journal.enqueue([Sighting(B, NEW)], Priority.LIVE)  # seen live after all
+    assert [job.path for job in claim(journal)] == [C, B, A]
+    assert [journal.pending(priority) for priority in Priority] == [2, 1]
+
+
+def test_a_backfill_does_not_put_a_live_file_back(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    journal.enqueue([Sighting(A, NEW)], Priority.BACKFILL)
+    assert journal.pending(Priority.LIVE) == 1
+
+
+def test_a_claim_passes_over_what_is_in_hand_and_keeps_to_its_limit(journal: Journal) -> None:
+    paths = [b"/in/%03d.jpg" % number for number in range(100)]
+    journal.enqueue([Sighting(path, OLD) for path in paths], Priority.LIVE)
+    assert [job.path for job in journal.claim(10, set(paths[:50]))] == paths[50:60]
+
+
+def test_an_unsettled_file_comes_back_later(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    (job,) = claim(journal)
+    journal.finish([Outcome(job, unsettled=True)], retry_at=1000)
+    assert journal.claim(1, (), now=999) == []
+    assert [job.path for job in journal.claim(1, (), now=1000)] == [A]
+
+
+def test_the_same_work_done_twice_makes_one_row(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    (job,) = claim(journal)
+    assert len(journal.finish([done(job)], 0)) == 1
+    assert journal.finish([done(job)], 0) == []
+    assert journal.results() == 1
+
+
+def test_what_was_claimed_by_a_process_that_died_is_there_again(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys, pathlib\n"
+        "from daemon.journal import *\n"
+        "j = Journal.open(pathlib.Path(sys.argv[1]))\n"
+        "j.enqueue([Sighting(b'/in/%d.jpg' % n, Signature(1, 1, 1)) for n in range(50)], "
+        "Priority.LIVE)\n"
+        "j.claim(50, ())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+    journal = Journal.open(tmp_path)
+    assert len(journal.claim(100, ())) == 50
+    journal.close()
+
+
+def test_two_processes_may_enqueue_at_once(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "from daemon.journal import *\n"
+        "j = Journal.open(pathlib.Path(sys.argv[1]))\n"
+        "for n in range(200):\n"
+        "    j.enqueue([Sighting(b'/in/%d.jpg' % n, Signature(1, 1, 1))], Priority.LIVE)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    processes = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait(timeout=100) for process in processes] == [0, 0, 0]
+    journal = Journal.open(tmp_path)
+    assert journal.pending() == 200
+    journal.close()
+
+
+def test_a_commit_is_made_to_outlive_a_power_cut(journal: Journal) -> None:
+    (mode,) = journal._db.execute("PRAGMA journal_mode").fetchone()
+    (synchronous,) = journal._db.execute("PRAGMA synchronous").fetchone()
+    assert (mode, synchronous) == ("wal", 2)  # 2: FULL
+
+
+def test_a_transaction_that_breaks_off_leaves_nothing(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    (job,) = claim(journal)
+    with pytest.raises(AttributeError):
+        journal.finish([done(job), None], 0)  # type: ignore[list-item]
+    assert journal.results() == 0
+    assert len(claim(journal)) == 1
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    Journal.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(JournalError, match=r"version 99.*update classifyd"):
+        Journal.open(tmp_path)
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(os.urandom(4096))
+    with pytest.raises(JournalError, match="cannot be used"):
+        Journal.open(tmp_path)
+
+
+def test_reading_makes_no_journal(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="nothing was classified"):
+        Journal.open(tmp_path, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_notes_are_written_only_if_they_are_news(journal: Journal) -> None:
+    notes = {"a symbolic link": (2, A)}
+    assert journal.note_ignored(notes)
+    before = journal._db.total_changes
+    assert not journal.note_ignored(notes)
+    assert journal._db.total_changes == before
+    assert journal.ignored() == [("a symbolic link", 2, A)]
+
+
+def test_the_questions_that_status_asks(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD), Sighting(B, OLD), Sighting(C, OLD)], Priority.LIVE)
+    a, b, _ = claim(journal)
+    journal.finish([done(a), done(b, "bb", "failed")], 0)
+    assert journal.by_status() == {"classified": 1, "failed": 1}
+    assert journal.by_status(after=1) == {"failed": 1}
+    assert journal.failures() == [("broken", 1, B)]
+    assert [journal.state_of(path) for path in (A, B, C, b"/in/d.jpg")] == [
+        ("classified", ""), ("failed", "broken"), ("pending", ""), None,
+    ]  # fmt: skip
+    journal.note_folder(b"/old")
+    journal.note_folder(b"/old")
+    assert journal.folders() == [b"/old"]

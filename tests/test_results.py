@@ -1,0 +1,171 @@
+"""results.csv is what the journal says, whatever happened to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from classifier.read import Signature
+from daemon.errors import StorageError
+from daemon.journal import Journal, Outcome, Priority, Published, Sighting
+from daemon.results import FILE_NAME, ResultsFile
+from daemon.row import HEADER, Row
+
+ROWS = 4
+
+
+def commit(journal: Journal, number: int) -> list[Published]:
+    """One more row in the journal."""
+    path = b"/in/%d.jpg" % number
+    journal.enqueue([Sighting(path, Signature(1, 1, 1))], Priority.LIVE)
+    (job,) = journal.claim(1, ())
+    row = Row(f"{number:020}", path.decode(), "cat", "0.9", "", "classified", "", 1, 1, 1, "", "",
+              "", "", "")  # fmt: skip
+    return journal.finish([Outcome(job, job.signature, row)], 0)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal.open(tmp_path)
+    for number in range(ROWS):
+        commit(opened, number)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def whole(journal: Journal) -> bytes:
+    """What the file has to be."""
+    return HEADER + b"".join(row.line for row in journal.lines())
+
+
+def opened_and_closed(folder: Path, journal: Journal) -> bytes:
+    ResultsFile(folder, journal).close()
+    return (folder / FILE_NAME).read_bytes()
+
+
+def aside(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.glob(f"{FILE_NAME}.damaged-*"))]
+
+
+def test_a_file_torn_at_any_byte_is_mended(tmp_path: Path, journal: Journal, whole: bytes) -> None:
+    for end in range(len(whole) + 1):
+        (tmp_path / FILE_NAME).write_bytes(whole[:end])
+        assert opened_and_closed(tmp_path, journal) == whole, end
+    assert aside(tmp_path) == []  # a torn end is no damage, only what was never reported
+
+
+def lines_but(whole: bytes, change: Callable[[list[bytes]], object]) -> bytes:
+    lines = whole.splitlines(keepends=True)
+    change(lines)
+    return b"".join(lines)
+
+
+DAMAGE: dict[str, Callable[[list[bytes]], object]] = {
+    "deleted": lambda lines: lines.pop(2),
+    "changed": lambda lines: lines.__setitem__(2, lines[2].replace(b"cat", b"dog")),
+    "doubled": lambda lines: lines.insert(2, lines[2]),
+    "swapped": lambda lines: lines.reverse(),
+    "foreign": lambda lines: lines.append(b"my notes\n"),
+    "torn after a foreign line": lambda lines: lines.insert(1, b"x"),
+    "headless": lambda lines: lines.pop(0),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_scribbled_file_is_mended_and_kept_aside(
+    tmp_path: Path, journal: Journal, whole: bytes, kind: str
+) -> None:
+    damaged = lines_but(whole, DAMAGE[kind])
+    (tmp_path / FILE_NAME).write_bytes(damaged)
+    assert opened_and_closed(tmp_path, journal) == whole
+    assert aside(tmp_path) == [damaged]
+
+
+def test_two_damaged_files_of_one_second_are_both_kept(
+    tmp_path: Path, journal: Journal, whole: bytes
+) -> None:
+    for number in range(3):
+        (tmp_path / FILE_NAME).write_bytes(b"scribble %d" % number)
+        assert opened_and_closed(tmp_path, journal) == whole
+    assert sorted(aside(tmp_path)) == [b"scribble 0", b"scribble 1", b"scribble 2"]
+
+
+def test_a_file_that_is_right_is_not_touched(tmp_path: Path, journal: Journal) -> None:
+    opened_and_closed(tmp_path, journal)
+    before = (tmp_path / FILE_NAME).stat()
+    opened_and_closed(tmp_path, journal)
+    assert (tmp_path / FILE_NAME).stat() == before or (
+        (tmp_path / FILE_NAME).stat().st_mtime_ns == before.st_mtime_ns
+    )
+
+
+def test_rows_that_the_journal_has_more_of_are_appended(
+    tmp_path: Path, journal: Journal, whole: bytes
+) -> None:
+    opened_and_closed(tmp_path, journal)
+    (row,) = commit(journal, ROWS)  # and then the process died
+    assert opened_and_closed(tmp_path, journal) == whole + row.line
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced", "appended to", "cut"])
+def test_a_file_that_is_meddled_with_while_open_is_mended_at_the_next_row(
+    tmp_path: Path, journal: Journal, whole: bytes, what: str
+) -> None:
+    path = tmp_path / FILE_NAME
+    results = ResultsFile(tmp_path, journal)
+    if what == "deleted":
+        path.unlink()
+    elif what == "replaced":
+        (tmp_path / "other").write_bytes(whole)
+        (tmp_path / "other").rename(path)
+    elif what == "appended to":
+        with path.open("ab") as file:
+            file.write(b"note\n")
+    else:
+        os.truncate(path, 100)
+    rows = commit(journal, ROWS)
+    results.append(rows)
+    results.close()
+    assert path.read_bytes() == whole + rows[0].line
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, journal: Journal) -> None:
+    """The process may write no file beyond a size; a disk that is full acts alike."""
+    opened_and_closed(tmp_path, journal)
+    program = (
+        "import pathlib, resource, signal, sys\n"
+        "from daemon.errors import StorageError\n"
+        "from daemon.journal import Journal\n"
+        "from daemon.results import ResultsFile\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "journal = Journal.open(folder)\n"
+        "results = ResultsFile(folder, journal)\n"
+        "rows = list(journal.lines())\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "size = results._size + 20\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
+        "try:\n"
+        "    results.append(rows)\n"
+        "except StorageError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert "Nothing is lost" in done.stdout, done.stderr
+    text = (tmp_path / FILE_NAME).read_bytes()
+    assert not text.endswith(b"\n")  # it did tear
+    assert opened_and_closed(tmp_path, journal) == HEADER + b"".join(
+        row.line for row in journal.lines()
+    )
+
+
+def test_a_results_folder_that_is_gone_is_told(tmp_path: Path, journal: Journal) -> None:
+    with pytest.raises(StorageError, match="could not be written"):
+        ResultsFile(tmp_path / "gone", journal)

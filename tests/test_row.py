@@ -1,0 +1,67 @@
+"""A row is one line, and its cells come back."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.row import FORMULA, HEADER, Row, escape, line, row_id, unescape
+
+ROW = Row("0" * 20, "/in/a.jpg", "cat", "0.9000", "dog:0.10", "classified", "", 32, 32, 929,
+          "ab" * 32, "0123456789ab", "2026-01-01T00:00:00.000+00:00",
+          "2026-01-01T00:00:01.000+00:00", "thumbnails/2026-01-01/x.jpg")  # fmt: skip
+
+names = st.binary(min_size=1, max_size=300).filter(lambda name: b"\0" not in name)
+
+
+def read_back(data: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(data.decode(), newline="")))
+
+
+@given(names)
+def test_every_name_comes_back(name: bytes) -> None:
+    assert unescape(escape(name)) == name
+
+
+@given(names)
+def test_every_row_is_one_line_for_every_reader(name: bytes) -> None:
+    data = line(ROW._replace(path=escape(b"/in/" + name)))
+    assert data.endswith(b"\r\n")
+    assert len(data.decode().splitlines()) == 1  # str.splitlines knows U+2028 and its like
+    (cells,) = read_back(data)
+    assert unescape(cells[1]) == b"/in/" + name
+
+
+@pytest.mark.parametrize("start", FORMULA)
+def test_a_formula_is_defused(start: str) -> None:
+    (cells,) = read_back(line(ROW._replace(label=start + "SUM(A1)")))
+    assert cells[2] == "'" + start + "SUM(A1)"
+
+
+def test_the_header_names_the_columns_that_users_rely_on() -> None:
+    assert HEADER == (
+        b"id,path,label,confidence,alternatives,status,reason,width,height,bytes,sha256,model,"
+        b"seen_at,classified_at,thumbnail\r\n"
+    )
+
+
+def test_what_is_not_known_is_an_empty_cell() -> None:
+    (cells,) = read_back(line(ROW._replace(width=None, height=None)))
+    assert cells[7:9] == ["", ""]
+
+
+def test_an_id_depends_on_all_that_makes_a_row_another_one() -> None:
+    ids = {
+        row_id(b"/a", "content", "model"),
+        row_id(b"/b", "content", "model"),
+        row_id(b"/a", "other", "model"),
+        row_id(b"/a", "content", "other"),
+        row_id(b"/a", "content", "model", attempt=1),
+    }
+    assert len(ids) == 5
+    # It stands in users' files: it must never come out otherwise.
+    assert row_id(b"/a", "content", "model") == "21bb5036bfe48a837b28"

@@ -1,0 +1,151 @@
+"""config.yaml: what is right is taken as it is meant, what is wrong is told with its line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from pydantic import BaseModel
+
+from classifier.contract import Description
+from daemon.errors import SettingsError
+from daemon.settings import DEFAULT_MODEL, Settings, load
+
+MINIMUM = "inbox: in\nresults: out\nstate: state\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "in").mkdir(exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    path = write(folder, text)
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    return [line.removeprefix(f"{path}") for line in str(caught.value).splitlines()]
+
+
+def test_the_shipped_file_holds_every_setting_with_its_default(tmp_path: Path) -> None:
+    given = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    settings = load(ROOT / "config.yaml")
+    assert set(given) == set(Settings.model_fields)
+    minimal = load(write(tmp_path, MINIMUM))
+    assert settings.model == DEFAULT_MODEL
+    for name in set(given) - {"inbox", "results", "state"}:
+        assert getattr(settings, name) == getattr(minimal, name), name
+        section = getattr(settings, name)
+        if isinstance(section, BaseModel):
+            assert set(given[name]) == set(type(section).model_fields), name
+
+
+def test_paths_are_relative_to_the_file_and_absolute_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    text = MINIMUM.replace("state: state", "state: ~/state") + "model: ../m.keras\n"
+    path = write(tmp_path, text)
+    monkeypatch.chdir("/")
+    settings = load(Path(os.path.relpath(path)))
+    assert settings.inbox == tmp_path / "in"
+    assert settings.state == Path("/home/somebody/state")
+    assert settings.model == tmp_path.parent / "m.keras"
+
+
+def test_labels_describe_a_model(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMUM + "labels: {names: [cat, dog], scaling: 0..1}\n")
+    assert load(path).description == Description(("cat", "dog"), "0..1", None)
+
+
+def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    text = (
+        "inbox: in\nresults: in/out\nstate: state\nmin_confidence: 1.5\nthumbnails:\n"
+        "  when: sometimes\n  size: 3\nlimits: {megapixels: .nan}\nworkers: many\ntypo: 1\n"
+        "extensions: [jpg, '*.png']\nworkers: 2\n"
+    )
+    found = mistakes(tmp_path, text)
+    assert [line.split(": ")[0] for line in found] == [
+        ":4", ":6", ":7", ":8", ":10", ":11", ":12",
+    ]  # fmt: skip
+    assert found[0].endswith("min_confidence: input should be less than or equal to 1; found 1.5")
+    assert "thumbnails.when" in found[1]
+    assert "thumbnails.size: there is no such setting" in found[2]
+    assert "limits.megapixels" in found[3]
+    assert found[4] == ":10: typo: there is no such setting"
+    assert "extensions.1: must be letters and digits" in found[5]
+    assert found[6] == ":12: workers: is given twice"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("inbox: nowhere\nresults: out\nstate: state\n", ":1: inbox: there is no folder"),
+        ("inbox: config.yaml\nresults: out\nstate: state\n", "is not a folder"),
+        ("inbox: in\nresults: in/out\nstate: state\n", ":2: results: .* is inside the inbox"),
+        ("inbox: in\nresults: out\nstate: in\n", ":3: state: .* is inside the inbox"),
+        ("inbox: in\nresults: config.yaml/out\nstate: state\n", "is not a folder"),
+        ("inbox: in\nresults: out\n", ":1: state: is missing"),
+        ("inbox: 3\nresults: out\nstate: state\n", ":1: inbox: .*found 3"),
+        ("inbox:\nresults: out\nstate: state\n", ":1: inbox: .*found None"),
+        (MINIMUM + "thumbnails: all\n", ":4: thumbnails: .*found 'all'"),
+        (MINIMUM + "thumbnails:\n", ":4: thumbnails: .*found None"),
+        (MINIMUM + "min_confidence: '0.5'\n", ":4: min_confidence: .*found '0.5'"),
+        (MINIMUM + "workers: yes\n", ":4: workers: .*found True"),
+        (MINIMUM + "settle_seconds: .inf\n", ":4: settle_seconds"),
+        (MINIMUM + "labels: {names: [cat]}\n", ":4: labels.names"),
+        (MINIMUM + "labels: {names: [yes, no]}\n", ":4: labels.names.0: .*found True"),
+        ("- inbox\n", "must be `name: value` lines"),
+        ("", "must be `name: value` lines"),
+        ("inbox: [\n", ": is not YAML"),
+        (MINIMUM + "? [a, b]\n: 1\n", ":4"),
+        (MINIMUM + "a: &a [1]\nb: *a\n", ":4: a: there is no such setting"),
+        (MINIMUM + "x: !!python/object:os.system {}\n", ":4: is not YAML"),
+        (MINIMUM + "\x07: 1\n", "is not YAML"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError, match=said):
+        load(path)
+
+
+def test_a_file_of_aliases_within_aliases_is_no_trap(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    with pytest.raises(SettingsError):
+        load(write(tmp_path, "\n".join(lines)))
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no configuration here"):
+        load(tmp_path / "config.yaml")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(tmp_path)
+    (tmp_path / "config.yaml").write_bytes(b"inbox: \xff\n")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        load(tmp_path / "config.yaml")
+
+
+def test_an_inbox_by_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "true").mkdir()
+    (tmp_path / "link").symlink_to("true")
+    text = "inbox: link\nresults: true/out\nstate: state\n"
+    assert "is inside the inbox" in mistakes(tmp_path, text)[0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_folders_that_may_not_be_used(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMUM)
+    (tmp_path / "in").chmod(0)
+    with pytest.raises(SettingsError, match="cannot be read by this user"):
+        load(path)
+
+
+def test_backfill_needs_no_inbox(tmp_path: Path) -> None:
+    path = write(tmp_path, "inbox: nowhere\nresults: out\nstate: state\n")
+    assert load(path, need_inbox=False).inbox == tmp_path / "nowhere"
