@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from classifier.errors import ModelError
@@ -57,25 +58,25 @@ def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     folders = checked(settings, arguments.folders)
     if arguments.dry_run:
         found = forecast(settings, folders)
-        print(f"{found.new:,} images would be classified; {found.known:,} are done or waiting")
+        print(f"new        {found.new:,} images would be classified")
+        print(f"known      {found.known:,} are done or waiting")
         for reason, count in sorted(found.ignored.items()):
-            print(f"{count:,} would be ignored: {reason}")
+            print(f"ignored    {count:,}: {reason}")
         return 0
     started = time.monotonic()
     done = backfill(settings, folders)
     seconds = time.monotonic() - started
     kinds = ", ".join(f"{count:,} {status}" for status, count in done.rows.items())
-    print(f"{sum(done.rows.values()):,} new rows{f' ({kinds})' if kinds else ''} "
-          f"in {seconds:.1f} s: {settings.results / 'results.csv'}")  # fmt: skip
+    print(f"new rows   {sum(done.rows.values()):,}{f' ({kinds})' if kinds else ''} "
+          f"in {seconds:.1f} s")  # fmt: skip
+    print(f"results    {settings.results / 'results.csv'}")
     for reason, (count, example) in sorted(done.ignored.items()):
-        print(f"{count:,} ignored: {reason}, such as {escape(example)}")
+        print(f"ignored    {count:,}: {reason}, such as {escape(example)}")
     if done.complete:
         return 0
-    if done.waiting and done.at_work:
-        print(f"{done.at_work} goes on with {done.waiting:,} images that are in the queue")
-    elif done.waiting:
-        print(f"{done.waiting:,} images that were found are waiting in the queue")
-    print("stopped before the end: run the same command again to go on")
+    who = f"; {done.at_work}, goes on with them" if done.waiting and done.at_work else ""
+    print(f"waiting    {done.waiting:,} of the images found so far{who}")
+    print("Stopped before the end. Run the same command again to go on.")
     return EXIT_FAILED
 
 
@@ -121,6 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         stream=sys.stderr,
         level=logging.INFO,
     )
+    # Its warning of a folder that it finds twice prints all its watches, and does not matter.
+    warnings.filterwarnings("ignore", module=r"watchdog\.")
     try:
         settings = load(arguments.config, need_inbox=arguments.command in NEED_INBOX)
         logging.getLogger().setLevel(settings.log_level.upper())
@@ -128,10 +131,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that went away is still understood
         return code
     except ModelError as error:
-        print(f"classifyd: {error}", file=sys.stderr)
+        _complain(str(error))
         return EXIT_USAGE
     except DaemonError as error:
-        print(f"classifyd: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_FAILED
@@ -140,9 +143,14 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_FAILED
     except (OSError, sqlite3.Error) as error:  # a full disk, as a rule
         logging.getLogger(__name__).debug("where it happened:", exc_info=True)
-        print(f"classifyd: {error}. What is done stays done: mend that and start again",
-              file=sys.stderr)  # fmt: skip
+        _complain(f"{error}. What is done stays done: mend that and start again")
         return EXIT_FAILED
+
+
+def _complain(message: str) -> None:
+    """One line after the program's name, several below it."""
+    lines = message.splitlines()
+    print("classifyd:", "\n  ".join(lines if len(lines) == 1 else ["", *lines]), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
                 except CancelledError:
                     break
                 except LockHeldError as error:
-                    log.info("%s is at work: it does the work, this only adds to it", error.who)
+                    log.info("%s, does the work; this process fills its queue", error.who)
                     complete = _follow(settings, journal, sources, signals, meter)
             meter.read(time.monotonic())
         ignored: dict[str, tuple[int, bytes]] = {}

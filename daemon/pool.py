@@ -246,7 +246,7 @@ class Pool:
         log.warning(
             "a worker %s; a new one takes its place%s%s",
             end,
-            f" and tries its {count} images again" if count else "",
+            f"; images to try again: {count}" if count else "",
             f". Its last words:\n{words}" if words else "",
         )
         self._processes.append(self._started())

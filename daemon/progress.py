@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,5 +60,8 @@ def progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield Lines()
         return
-    with logging_redirect_tqdm(), tqdm(unit="img", dynamic_ncols=True, mininterval=0.2) as bar:
+    columns, lines = os.get_terminal_size(sys.stderr.fileno())
+    # A serial console and some containers do not tell their size; tqdm would show nothing there.
+    shape = {"dynamic_ncols": True} if columns and lines else {"ncols": 80, "nrows": 24}
+    with logging_redirect_tqdm(), tqdm(unit="img", mininterval=0.2, **shape) as bar:
         yield Bar(bar)

@@ -188,6 +188,8 @@ class Service:
             if until_done and self.done:
                 break
             signals.wait(self._works.pool.events, self.next_due(now) - now)
+        if signals.stops == 1 and self._works.drain.busy:
+            log.info("stopping: images in hand are finished first; a second signal stops at once")
         deadline = time.monotonic() + FINISH_SECONDS
         while self._works.drain.busy and signals.stops == 1 and time.monotonic() < deadline:
             signals.wait(self._works.pool.events, IDLE_SECONDS)

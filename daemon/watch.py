@@ -13,7 +13,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 
 from watchdog.events import (
@@ -83,7 +82,6 @@ class Watcher:
         self._observer: BaseObserver | None = None
         self._identity: tuple[int, int] | None = None  # of the inbox that is observed
         self._scan: Iterator[Found] | None = None  # of the whole inbox
-        self._visits: deque[Iterator[Found]] = deque()  # to folders that an event told of
         self._next_scan = 0.0
         self._ignored: dict[str, tuple[int, bytes]] = {}
         self.trouble = ""  # why the folder cannot be read now
@@ -96,7 +94,7 @@ class Watcher:
         ready = self._take_events(now)
         if self._scan is None and now >= self._next_scan:
             self._start_scan(now)
-        if self._visits or self._scan is not None:
+        if self._scan is not None:
             ready += self._slice(now)
         ready += self._unseen(self._settling.due(now))
         once = {sighting.path: sighting for sighting in ready}  # an event and a scan may both tell
@@ -105,7 +103,7 @@ class Watcher:
 
     def next_due(self, now: float) -> float:
         """When `tick` has something to do even if nothing happens, by the monotonic clock."""
-        if self._scan is not None or self._visits or self._events:
+        if self._scan is not None or self._events:
             return now
         settled = self._settling.next_due()
         return (
@@ -115,8 +113,7 @@ class Watcher:
     @property
     def idle(self) -> bool:
         """Whether a scan is completed and no file is waited for."""
-        going_on = self._scan or self._visits or self._events or self._settling
-        return self.scans > 0 and not going_on
+        return self.scans > 0 and not (self._scan or self._events or self._settling)
 
     @property
     def settling(self) -> int:
@@ -145,9 +142,7 @@ class Watcher:
             if b"/." in path[len(self.folder) :]:
                 continue  # in a hidden folder, where no scan goes either
             if event.is_directory:
-                # No event tells of what it brought along.
-                self._visits.append(walk(path, self._extensions))
-                continue
+                continue  # watchdog tells of every file in it, too
             whole.pop(path, None)
             fresh.pop(path, None)
             sighting = self._file(path)
@@ -197,26 +192,7 @@ class Watcher:
         self._scan = walk(self.folder, self._extensions)
 
     def _slice(self, now: float) -> list[Sighting]:
-        """A part of a visit if one is due, else of the scan."""
-        found = self._part_of_visit() if self._visits else self._part_of_scan()
-        images = [Sighting(f.path, f.signature) for f in found if f.signature is not None]
-        clock = time.time()
-        return [
-            image
-            for image in self._unseen(images)
-            # The change time is the kernel's own; the modification time can be set at will.
-            if self._settling.add(image, now, clock - image.signature.ctime_ns / 1e9)
-        ]
-
-    def _part_of_visit(self) -> list[Found]:
-        part: list[Found] = []
-        with suppress(OSError):  # the folder is gone again
-            part += islice(self._visits[0], SLICE)
-        if len(part) < SLICE:
-            self._visits.popleft()
-        return part
-
-    def _part_of_scan(self) -> list[Found]:
+        """The next part of the scan."""
         assert self._scan is not None
         part: list[Found] = []
         try:
@@ -224,16 +200,24 @@ class Watcher:
         except OSError as error:  # the inbox went away while it was read
             self._scan = None
             self._lost(error)
-            return part
+        images = []
         for found in part:
-            if found.ignored is not None:
+            if found.signature is not None:
+                images.append(Sighting(found.path, found.signature))
+            elif found.ignored is not None:
                 count, example = self._ignored.get(found.ignored, (0, found.path))
                 self._ignored[found.ignored] = (count + 1, example)
-        if len(part) < SLICE:
+        if self._scan is not None and len(part) < SLICE:
             self._scan = None
             self.scans += 1
             self.ignored = self._ignored
-        return part
+        clock = time.time()
+        return [
+            image
+            for image in self._unseen(images)
+            # The change time is the kernel's own; the modification time can be set at will.
+            if self._settling.add(image, now, clock - image.signature.ctime_ns / 1e9)
+        ]
 
     def _lost(self, error: OSError) -> None:
         reason = error.strerror or str(error)
