@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,8 @@ from daemon.journal import Sighting
 
 # A writer that keeps its file open is waited for this long after the last change.
 WRITER_PATIENCE_SECONDS = 300.0
+# How often to see whether such a writer is done.
+RECHECK_SECONDS = 0.25
 LOCAL_FILE_SYSTEMS = frozenset(
     {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "overlay"}
     | {"reiserfs", "tmpfs", "vfat", "xfs", "zfs"}
@@ -24,8 +28,7 @@ def is_being_written(path: bytes) -> bool | None:
     """Whether somebody has the file open for writing; None where the system does not tell.
 
     A read lease is granted only on a file that nobody has open for writing. Linux tells the file's
-    owner and root, on a local disk. SIGIO must be ignored: it comes if a writer opens the file just
-    then.
+    owner and root, on a local disk.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -34,6 +37,9 @@ def is_being_written(path: bytes) -> bool | None:
     try:
         if not _is_local(os.fstat(fd).st_dev):
             return None
+        # The signal that comes if a writer opens the file just now: SIGIO would end this process,
+        # SIGURG does nothing unless somebody asked for it.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
@@ -62,6 +68,7 @@ def _is_local(device: int) -> bool:
 class _Waiting(NamedTuple):
     signature: Signature
     quiet_since: float  # by the monotonic clock
+    next_look: float
 
 
 class Settling:
@@ -76,13 +83,21 @@ class Settling:
 
     def add(self, sighting: Sighting, now: float, age_seconds: float = 0.0) -> bool:
         """True if the file is whole already, by how long ago it was last modified."""
-        waiting = self._waiting.get(sighting.path)
-        if waiting is None or waiting.signature != sighting.signature:
-            waiting = _Waiting(sighting.signature, now - max(age_seconds, 0))
-        if self._is_quiet(sighting.path, waiting, now):
-            self._waiting.pop(sighting.path, None)
+        path, signature = sighting
+        waiting = self._waiting.get(path)
+        if waiting is not None and waiting.signature == signature:
+            quiet_since = waiting.quiet_since
+        else:
+            quiet_since = now - max(age_seconds, 0)
+        quiet = now - quiet_since
+        if quiet < self._settle_seconds:
+            next_look = quiet_since + self._settle_seconds
+        elif quiet < WRITER_PATIENCE_SECONDS and is_being_written(path):
+            next_look = now + RECHECK_SECONDS
+        else:
+            self._waiting.pop(path, None)
             return True
-        self._waiting[sighting.path] = waiting
+        self._waiting[path] = _Waiting(signature, quiet_since, next_look)
         return False
 
     def discard(self, path: bytes) -> None:
@@ -92,25 +107,21 @@ class Settling:
         """The files that have become whole; they are not waited for any more."""
         ready = []
         for path, waiting in list(self._waiting.items()):
-            if now - waiting.quiet_since < self._settle_seconds:
+            if now < waiting.next_look:
                 continue
             try:
-                signature = Signature.of(os.lstat(path))
+                status = os.lstat(path)
             except OSError:
                 del self._waiting[path]
                 continue
-            if self.add(Sighting(path, signature), now):
-                ready.append(Sighting(path, signature))
+            if not stat.S_ISREG(status.st_mode):  # another thing has taken its name
+                del self._waiting[path]
+                continue
+            sighting = Sighting(path, Signature.of(status))
+            if self.add(sighting, now):
+                ready.append(sighting)
         return ready
 
     def next_due(self) -> float | None:
         """When `due` is worth a call, by the monotonic clock."""
-        if not self._waiting:
-            return None
-        return min(waiting.quiet_since for waiting in self._waiting.values()) + self._settle_seconds
-
-    def _is_quiet(self, path: bytes, waiting: _Waiting, now: float) -> bool:
-        quiet = now - waiting.quiet_since
-        if quiet < self._settle_seconds:
-            return False
-        return quiet >= WRITER_PATIENCE_SECONDS or not is_being_written(path)
+        return min((waiting.next_look for waiting in self._waiting.values()), default=None)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileMovedEvent,
@@ -34,25 +34,92 @@ from daemon.walk import Found, look, walk
 
 log = logging.getLogger(__name__)
 
-EVENTS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent, FileClosedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
-]  # fmt: skip
+# None of folders: watchdog tells of every file in a folder that appears.
+EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileClosedEvent, FileMovedEvent]
 # More events than this waiting: they are dropped, and a scan finds what they told of.
 MAX_EVENTS = 100_000
 # How many files a scan looks at before the rest of the program gets its turn.
 SLICE = 2000
+# How often to see whether the inbox is still the one that was scanned, and not one made anew.
+LOOK_SECONDS = 2.0
+# After lost events: watchdog needs a moment to watch all folders again; watch first, then scan.
+LOSS_SECONDS = 1.0
+# watchdog tells here, and nowhere else, that the kernel dropped events. We say it ourselves.
+OVERFLOWS = logging.getLogger("watchdog.observers.inotify_c")
+OVERFLOWS.setLevel(logging.WARNING)
+OVERFLOWS.propagate = False
 
 
 class _Handler(FileSystemEventHandler):
-    """Runs in the observer's thread and does next to nothing: an error here would end it."""
+    """Runs in the observer's threads and does next to nothing: an error here would end them."""
 
-    def __init__(self, events: deque[FileSystemEvent], wake: Callable[[], None]) -> None:
-        self._events = events
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.events: deque[FileSystemEvent] = deque(maxlen=MAX_EVENTS)
+        self.lost = False  # an event that came in vain
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        self._events.append(event)
+        if len(self.events) == self.events.maxlen:
+            self.lost = True
+        self.events.append(event)
         self._wake()
+
+
+class _OverflowHandler(logging.Handler):
+    def __init__(self, handler: _Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._handler.lost = True
+
+
+class _Observation(NamedTuple):
+    """Events from a folder, with the threads that bring them."""
+
+    observer: BaseObserver
+    overflows: _OverflowHandler
+    folder: bytes  # its true name, as events have it
+    identity: tuple[int, int]
+
+    @property
+    def is_alive(self) -> bool:
+        # watchdog 7 reads inotify in one more thread, which it does not show.
+        reader = getattr(self.observer, "_inotify_fd", self.observer)
+        return all(t.is_alive() for t in (self.observer, reader, *self.observer.emitters))
+
+    def stop(self) -> None:
+        OVERFLOWS.removeHandler(self.overflows)
+        _stop(self.observer)
+
+
+def _observe(folder: bytes, identity: tuple[int, int], handler: _Handler) -> _Observation:
+    """Raises `OSError` where a limit of the system is reached, `RuntimeError` (`RecursionError`)
+    where there can be no thread or folders are nested too deeply for watchdog."""
+    # It warns of nested folders that are made at once, harmless, with a list of all it watches.
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
+    true = os.path.realpath(folder)  # a link itself has no events
+    observer = Observer()
+    try:
+        observer.schedule(handler, os.fsdecode(true), recursive=True, event_filter=EVENTS)
+        observer.start()
+    except BaseException:
+        _stop(observer)  # a part of it runs already
+        raise
+    overflows = _OverflowHandler(handler)
+    OVERFLOWS.addHandler(overflows)
+    return _Observation(observer, overflows, true, identity)
+
+
+def _stop(observer: BaseObserver) -> None:
+    try:
+        observer.stop()
+        if observer.is_alive():
+            observer.join()
+    except Exception:
+        # Its notes on folders that were deleted and renamed can be wrong, and it trips over them.
+        log.debug("the observer could not be stopped", exc_info=True)
 
 
 class Watcher:
@@ -78,11 +145,13 @@ class Watcher:
         self._wake = wake
         self._observe = observe
         self._settling = Settling(settle_seconds)
-        self._events: deque[FileSystemEvent] = deque(maxlen=MAX_EVENTS)
-        self._observer: BaseObserver | None = None
-        self._identity: tuple[int, int] | None = None  # of the inbox that is observed
+        self._handler = _Handler(wake)
+        self._observation: _Observation | None = None
+        self._deaf = ""  # why there is none
+        self._identity: tuple[int, int] | None = None  # of the inbox that is scanned
         self._scan: Iterator[Found] | None = None  # of the whole inbox
         self._next_scan = 0.0
+        self._next_look = 0.0
         self._ignored: dict[str, tuple[int, bytes]] = {}
         self.trouble = ""  # why the folder cannot be read now
         self.found = 0  # sightings given
@@ -92,6 +161,8 @@ class Watcher:
     def tick(self, now: float) -> list[Sighting]:
         """Files that are whole and new. Looks at events and at one slice of a scan."""
         ready = self._take_events(now)
+        if now >= self._next_look:
+            self._look(now)
         if self._scan is None and now >= self._next_scan:
             self._start_scan(now)
         if self._scan is not None:
@@ -103,17 +174,17 @@ class Watcher:
 
     def next_due(self, now: float) -> float:
         """When `tick` has something to do even if nothing happens, by the monotonic clock."""
-        if self._scan is not None or self._events:
+        if self._scan is not None or self._handler.events or self._handler.lost:
             return now
+        due = min(self._next_scan, self._next_look)
         settled = self._settling.next_due()
-        return (
-            self._next_scan if settled is None else max(now + 0.05, min(settled, self._next_scan))
-        )
+        return due if settled is None else max(now + 0.05, min(settled, due))
 
     @property
     def idle(self) -> bool:
         """Whether a scan is completed and no file is waited for."""
-        return self.scans > 0 and not (self._scan or self._events or self._settling)
+        going_on = self._scan or self._handler.events or self._settling
+        return self.scans > 0 and not going_on
 
     @property
     def settling(self) -> int:
@@ -121,28 +192,28 @@ class Watcher:
         return len(self._settling)
 
     def close(self) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            if self._observer.is_alive():
-                self._observer.join()
-            self._observer = None
+        if self._observation is not None:
+            self._observation.stop()
+            self._observation = None
 
     # Events
 
     def _take_events(self, now: float) -> list[Sighting]:
-        if len(self._events) == MAX_EVENTS:
-            log.warning("more than %d events are waiting; a scan takes their place", MAX_EVENTS)
-            self._events.clear()
-            self._next_scan = now
+        events = self._handler.events
+        if self._handler.lost:
+            log.warning("events were lost; %s is scanned instead", escape(self.folder))
+            self._handler.lost = False
+            events.clear()
+            self._next_scan = min(self._next_scan, now + LOSS_SECONDS)
+        prefix = 0 if self._observation is None else len(self._observation.folder)
         whole: dict[bytes, Sighting] = {}
         fresh: dict[bytes, Sighting] = {}
-        while self._events:
-            event = self._events.popleft()
-            path = os.fsencode(event.dest_path or event.src_path)
-            if b"/." in path[len(self.folder) :]:
+        for _ in range(min(len(events), SLICE)):
+            event = events.popleft()
+            inner = os.fsencode(event.dest_path or event.src_path)[prefix:]
+            if b"/." in inner:
                 continue  # in a hidden folder, where no scan goes either
-            if event.is_directory:
-                continue  # watchdog tells of every file in it, too
+            path = self.folder + inner
             whole.pop(path, None)
             fresh.pop(path, None)
             sighting = self._file(path)
@@ -175,16 +246,25 @@ class Watcher:
 
     # Scans
 
+    def _look(self, now: float) -> None:
+        self._next_look = now + LOOK_SECONDS
+        try:
+            identity = _identity(self.folder)
+        except OSError:
+            identity = None
+        if identity != self._identity:
+            self._next_scan = now
+
     def _start_scan(self, now: float) -> None:
         self._next_scan = now + self._rescan_seconds
         try:
-            status = os.stat(self.folder)
-            # Watch first, then scan: what comes in between is seen twice, never not at all.
-            self._keep_observing((status.st_dev, status.st_ino))
             os.scandir(self.folder).close()
+            self._identity = _identity(self.folder)
         except OSError as error:
             self._lost(error)
             return
+        # Watch first, then scan: what comes in between is seen twice, never not at all.
+        self._keep_observing(self._identity)
         if self.trouble:
             log.info("%s is back", escape(self.folder))
             self.trouble = ""
@@ -220,11 +300,12 @@ class Watcher:
         ]
 
     def _lost(self, error: OSError) -> None:
+        self._identity = None
         reason = error.strerror or str(error)
         if reason != self.trouble:
             log.error(
                 "%s cannot be read: %s; trying again every %g s",
-                escape(self.folder), reason, self._rescan_seconds,
+                escape(self.folder), reason, LOOK_SECONDS,
             )  # fmt: skip
         self.trouble = reason
 
@@ -232,30 +313,27 @@ class Watcher:
         """Observe the folder that is the inbox now; one made anew needs a new watch."""
         if not self._observe:
             return
-        if self._observer is not None and (identity != self._identity or not self._is_alive()):
+        held = self._observation
+        if held is not None and held.is_alive and held.identity == identity:
+            return
+        if held is not None:
             log.warning("the observer of %s is replaced", escape(self.folder))
             self.close()
-        if self._observer is not None:
-            return
-        handler = _Handler(self._events, self._wake)
-        folder = os.fsdecode(self.folder)
+        self._handler = _Handler(self._wake)
         try:
-            observer = Observer()  # it opens inotify already
-            observer.schedule(handler, folder, recursive=True, event_filter=EVENTS)
-            observer.start()
-        except OSError as error:
-            if self._identity is None:
+            self._observation = _observe(self.folder, identity, self._handler)
+            self._deaf = ""
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            if reason != self._deaf:
                 log.warning(
                     "no events from %s (%s): it is scanned every %g s instead. If a limit of "
                     "inotify is reached, raise fs.inotify.max_user_watches or max_user_instances",
-                    escape(self.folder), error.strerror, self._rescan_seconds,
+                    escape(self.folder), reason, self._rescan_seconds,
                 )  # fmt: skip
-        else:
-            self._observer = observer
-        self._identity = identity
+            self._deaf = reason
 
-    def _is_alive(self) -> bool:
-        observer = self._observer
-        return observer is not None and all(
-            thread.is_alive() for thread in (observer, *observer.emitters)
-        )
+
+def _identity(folder: bytes) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

@@ -73,6 +73,10 @@ def finish(pool: Pool, *batches: Sequence[Job]) -> dict[str, Outcome]:
     return outcomes
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def reasons(outcomes: dict[str, Outcome]) -> dict[str, str]:
     return {name: outcome.row.reason for name, outcome in outcomes.items() if outcome.row}
 
@@ -212,18 +216,18 @@ def test_a_guilty_image_that_is_gone_meanwhile(make_pool: MakePool, tmp_path: Pa
 def test_replaced_workers_leave_nothing_behind(make_pool: MakePool, tmp_path: Path) -> None:
     pool = make_pool(workers=2)
     finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     guilty = [f"exit{number}.jpg" for number in range(25)]  # each of them takes two workers
     batches = ([job] for job in jobs_of(tmp_path, guilty))
     assert len(reasons(finish(pool, *batches))) == 25
     assert len((tmp_path / "starts").read_text().splitlines()) >= 50
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     with_zombies = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     assert len(with_zombies) == 2
 
 
 def test_close_ends_the_workers_whatever_they_do(make_pool: MakePool, tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     pool = make_pool(workers=2)
     finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
     pool.submit(jobs_of(tmp_path, ["hang.jpg"]), time.monotonic())
@@ -231,14 +235,14 @@ def test_close_ends_the_workers_whatever_they_do(make_pool: MakePool, tmp_path: 
     assert len(workers) == 2
     pool.close()
     assert not any(map(is_running, workers))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_no_room_for_a_process(
     make_pool: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with pytest.raises(PoolError, match="could not be started: No such file or directory"):
         make_pool()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
