@@ -240,7 +240,7 @@ def run(settings: Settings, *, once: bool) -> bool:
             watcher = watcher_of(settings, inbox, works.journal, signals, observe=not once)
             sources = [Source(watcher, Priority.LIVE)]
             log.info(
-                "%s %s with %d workers; rows go to %s",
+                "%s %s; workers: %d; rows go to %s",
                 "classifying what is in" if once else "watching", escape(inbox),
                 settings.worker_count, settings.results / "results.csv",
             )  # fmt: skip
