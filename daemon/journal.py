@@ -26,6 +26,7 @@ from daemon.row import Row, line
 VERSION = 1
 FILE_NAME = "journal.sqlite"
 BUSY_TIMEOUT_SECONDS = 60
+MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
 
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
@@ -84,7 +85,7 @@ class Job(NamedTuple):
     signature: Signature  # as it was seen
     attempt: int
     seen_at: str
-    known: frozenset[str]  # contents (SHA-256) of this path that have a row already
+    known: frozenset[str]  # newest contents (SHA-256) of this path that have a row already
 
 
 class Outcome(NamedTuple):
@@ -213,7 +214,7 @@ class Journal:
                         (retry_at, outcome.job.seq),
                     )
                     continue
-                if outcome.row is not None:
+                if outcome.row is not None and not self._has_row(outcome.job, outcome.row):
                     published += self._receipt(outcome.job.path, outcome.row)
                 self._db.execute(
                     "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
@@ -221,6 +222,15 @@ class Journal:
                 )
                 self._db.execute("DELETE FROM arrivals WHERE seq = ?", (outcome.job.seq,))
         return published
+
+    def _has_row(self, job: Job, row: Row) -> bool:
+        """Whether this content has a row that makes another one superfluous."""
+        if job.attempt or not row.sha256:
+            return False
+        found = self._db.execute(
+            "SELECT 1 FROM results WHERE path = ? AND sha256 = ?", (job.path, row.sha256)
+        )
+        return found.fetchone() is not None
 
     def _receipt(self, path: bytes, row: Row) -> list[Published]:
         bytes_of_row = line(row)
@@ -350,7 +360,10 @@ class Journal:
         return False
 
     def _contents_of(self, path: bytes) -> frozenset[str]:
-        found = self._db.execute("SELECT sha256 FROM results WHERE path = ?", (path,))
+        found = self._db.execute(
+            "SELECT sha256 FROM results WHERE path = ? ORDER BY seq DESC LIMIT ?",
+            (path, MAX_KNOWN),
+        )
         return frozenset(sha256 for (sha256,) in found)
 
     def _number(self, query: str, *values: object) -> int:

@@ -119,7 +119,7 @@ class ResultsFile:
                     )
                 )
                 os.fsync(self._fd)
-                if not new:
+                if not new or missing > 1:  # the header alone is how every file begins
                     log.warning(
                         "mended %s: kept %d bytes, cut %d, wrote %d lines",
                         self._path, agreement.good, agreement.size - agreement.good, missing,

@@ -66,6 +66,19 @@ def test_a_worker_is_told_which_contents_have_a_row(journal: Journal) -> None:
     assert journal.results() == 1
 
 
+def test_a_content_has_one_row_however_many_came_between(journal: Journal) -> None:
+    for number in range(150):  # more than a job tells its worker of
+        journal.enqueue([Sighting(A, Signature(number, 1, 1))], Priority.LIVE)
+        (job,) = claim(journal)
+        assert len(job.known) <= 100
+        assert len(journal.finish([done(job, f"{number:03}")], 0)) == 1
+    journal.enqueue([Sighting(A, NEW)], Priority.LIVE)
+    (job,) = claim(journal)
+    again = row(job, "000")._replace(id="another")
+    assert journal.finish([Outcome(job, NEW, again)], 0) == []
+    assert journal.results() == 150
+
+
 def test_a_newer_sighting_outlives_the_work_on_the_older_one(journal: Journal) -> None:
     journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
     (job,) = claim(journal)
