@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import reprlib
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +18,10 @@ from daemon.errors import SettingsError
 
 DEFAULT_PATH = Path("config.yaml")
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "image_classifier.keras"
+# Enough for the names of many thousand classes. Beyond it a file is not read: that takes minutes.
+MAX_BYTES = 1_000_000
+# Aliases within aliases make a small file an endless one.
+MAX_NODES = 200_000
 
 
 def _extension(text: str) -> str:
@@ -88,10 +93,113 @@ def load(path: Path, *, need_inbox: bool = True) -> Settings:
 
     need_inbox: whether the inbox has to be there and readable, as it has to for watching.
     """
+    document = _read(path)
+    values, lines = document.values, document.lines
+    mistakes = [(line, f"{name}: is given twice") for line, name in document.repeated]
+    paths: dict[str, Path] = {}
+    for key in ("inbox", "results", "state", "model"):
+        if isinstance(text := values.get(key), str):
+            values[key] = Path(text)
+            try:
+                values[key] = paths[key] = _absolute(text, path.absolute().parent)
+            except ValueError as error:
+                mistakes.append((lines.get((key,), 1), f"{key}: {error}; found {text!r}"))
+    mistakes += [
+        (lines.get((key,), 1), f"{key}: {what}") for key, what in _wrong_folders(paths, need_inbox)
+    ]
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        mistakes += [_mistake(detail, lines) for detail in error.errors()]
+    if mistakes:
+        listed = "\n".join(f"{path}:{line}: {what}" for line, what in sorted(mistakes))
+        raise SettingsError(listed)
+    return settings
+
+
+def _absolute(text: str, base: Path) -> Path:
+    if "\0" in text:
+        raise ValueError("no path can hold a NUL")
+    try:
+        return Path(os.path.normpath(base / Path(text).expanduser()))
+    except RuntimeError:
+        raise ValueError("there is no user of this name") from None
+
+
+def _wrong_folders(paths: dict[str, Path], need_inbox: bool) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) of the folders as they are on this machine."""
+    inbox = paths.get("inbox")
+    checks = [("inbox", _wrong_inbox(inbox))] if inbox and need_inbox else []
+    checks += [(key, _wrong_own(paths[key], inbox)) for key in ("results", "state") if key in paths]
+    for key, check in checks:
+        try:
+            yield from ((key, what) for what in check)
+        except OSError as error:  # a name that is too long, a link to itself
+            yield key, f"{error.filename} cannot be used: {error.strerror}"
+
+
+def _wrong_inbox(inbox: Path) -> Iterator[str]:
+    try:
+        is_folder = stat.S_ISDIR(inbox.stat().st_mode)
+    except FileNotFoundError:
+        yield f"there is no folder {inbox}: make it, or name another"
+        return
+    if not is_folder:
+        yield f"{inbox} is not a folder"
+    elif not os.access(inbox, os.R_OK | os.X_OK):
+        yield f"{inbox} cannot be read by this user: chmod or chown it"
+
+
+def _wrong_own(folder: Path, inbox: Path | None) -> Iterator[str]:
+    true = Path(os.path.realpath(folder))
+    if inbox and true.is_relative_to(os.path.realpath(inbox)):
+        # The thumbnails would be seen as new images, and so on without end.
+        yield f"{folder} is inside the inbox {inbox}: name a folder outside of it"
+    existing = next(parent for parent in (true, *true.parents) if parent.exists())
+    if not existing.is_dir():
+        yield f"{existing} is not a folder"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield f"{existing} cannot be written by this user: chmod or chown it"
+
+
+Place = tuple[str, ...]
+
+
+class _Document(NamedTuple):
+    """A configuration file: its values, and the line, from 1, of every key and list item in it."""
+
+    values: dict[Any, Any]
+    lines: dict[Place, int]
+    repeated: list[tuple[int, str]]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML, but for dates: a folder may be called 2026-01-01."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _read(path: Path) -> _Document:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise SettingsError(f"{path}: is too large to be a configuration")
+        loader = _Loader(data.decode())
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise SettingsError(
+                f"{path}: must be `name: value` lines, as in the commented config.yaml"
+            )
+        if _size(root, {}) > MAX_NODES:
+            raise SettingsError(f"{path}: refers to itself over and over, by its aliases (*name)")
+        # Before its values are made: that puts what is merged (<<) in the place of the merging.
+        lines, repeated = dict(_lines(root)), list(_repeated(root))
+        values = loader.construct_document(root)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: there is no configuration here. Name one with --config FILE, or copy the "
@@ -105,95 +213,68 @@ def load(path: Path, *, need_inbox: bool = True) -> Settings:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise SettingsError(f"{place}: is not YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(root, yaml.MappingNode):
+    except RecursionError:
+        raise SettingsError(f"{path}: is nested too deeply") from None
+    except (LookupError, ValueError) as error:  # a number of 5000 digits, `!!bool maybe`
+        raise SettingsError(f"{path}: holds a value that cannot be read: {error}") from None
+    if not isinstance(values, dict):  # `!!set`
         raise SettingsError(f"{path}: must be `name: value` lines, as in the commented config.yaml")
-
-    lines = dict(_lines(root))
-    mistakes = [(line, f"{name}: is given twice") for line, name in _repeated(root)]
-    base = path.absolute().parent
-    settings = None
-    for key in ("inbox", "results", "state", "model"):
-        if isinstance(values.get(key), str):
-            values[key] = Path(os.path.normpath(base / Path(values[key]).expanduser()))
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        mistakes += [_mistake(detail, lines) for detail in error.errors()]
-    else:
-        mistakes += [
-            (lines.get((key,), 1), f"{key}: {what}")
-            for key, what in _wrong_folders(settings, need_inbox)
-        ]
-    if mistakes or settings is None:
-        listed = "\n".join(f"{path}:{line}: {what}" for line, what in sorted(mistakes))
-        raise SettingsError(listed)
-    return settings
+    return _Document(values, lines, repeated)
 
 
-def _wrong_folders(settings: Settings, need_inbox: bool) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong) of the folders as they are on this machine."""
-    inbox = settings.inbox
-    if need_inbox:
-        if not inbox.exists():
-            yield "inbox", f"there is no folder {inbox}: make it, or name another"
-        elif not inbox.is_dir():
-            yield "inbox", f"{inbox} is not a folder"
-        elif not os.access(inbox, os.R_OK | os.X_OK):
-            yield "inbox", f"{inbox} cannot be read by this user: chmod or chown it"
-    for key, folder in (("results", settings.results), ("state", settings.state)):
-        if folder.resolve().is_relative_to(inbox.resolve()):
-            # The thumbnails would be seen as new images, and so on without end.
-            yield key, f"{folder} is inside the inbox {inbox}: name a folder outside of it"
-        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        if not existing.is_dir():
-            yield key, f"{existing} is not a folder"
-        elif not os.access(existing, os.W_OK | os.X_OK):
-            yield key, f"{existing} cannot be written by this user: chmod or chown it"
+def _children(node: yaml.Node) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    """(name, where it stands, value) of every key or list item."""
+    if isinstance(node, yaml.MappingNode):
+        yield from ((str(key.value), key, value) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from ((str(index), item, item) for index, item in enumerate(node.value))
 
 
-Place = tuple[str | int, ...]
-SHOWN = reprlib.Repr()  # of a value, at most so much in a message
-SHOWN.maxstring = 60
-MAX_DEPTH = 3  # labels.names.0
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a document has once its aliases are followed."""
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES + 1  # until it is known: what holds itself has no end
+        known[id(node)] = 1 + sum(_size(value, known) for _, _, value in _children(node))
+    return known[id(node)]
 
 
 def _lines(node: yaml.Node, place: Place = ()) -> Iterator[tuple[Place, int]]:
-    """The line, from 1, of every key and list item in a document, no deeper than settings go."""
-    if len(place) == MAX_DEPTH:  # aliases within aliases can make a tree without end
-        return
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*place, str(key.value))
-            yield inner, key.start_mark.line + 1
-            yield from _lines(value, inner)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*place, index), item.start_mark.line + 1
-            yield from _lines(item, (*place, index))
+    for name, at, value in _children(node):
+        yield (*place, name), at.start_mark.line + 1
+        yield from _lines(value, (*place, name))
 
 
-def _repeated(node: yaml.Node, depth: int = 0) -> Iterator[tuple[int, str]]:
+def _repeated(node: yaml.Node) -> Iterator[tuple[int, str]]:
     """(line, key) of every key that stands twice in its mapping; YAML would take the last."""
-    if isinstance(node, yaml.MappingNode) and depth < MAX_DEPTH:
-        seen = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                yield key.start_mark.line + 1, name
-            seen.add(name)
-            yield from _repeated(value, depth + 1)
+    seen: set[str] = set()
+    for name, at, value in _children(node):
+        if name in seen:
+            yield at.start_mark.line + 1, name
+        seen.add(name)
+        yield from _repeated(value)
+
+
+SHOWN = reprlib.Repr()  # of a value, at most so much in a message
+SHOWN.maxstring = 60
+# What pydantic says in words of Python.
+IN_WORDS = {
+    "is_instance_of": "should be a path",
+    "model_type": "should be settings of its own, one a line below it",
+    "tuple_type": "should be a list",
+    "invalid_key": "should be a name",
+}
 
 
 def _mistake(detail: ErrorDetails, lines: dict[Place, int]) -> tuple[int, str]:
-    place: Place = tuple(detail["loc"])
+    place: Place = tuple(map(str, detail["loc"]))
     # The place of a missing key is that of the mapping that lacks it.
     line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), 1)
-    name = ".".join(map(str, place))
+    name = ".".join(place)
     if detail["type"] == "extra_forbidden":
         return line, f"{name}: there is no such setting"
     if detail["type"] == "missing":
         return line, f"{name}: is missing"
-    what = detail["msg"].removeprefix("Value error, ")
+    what = IN_WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
     return line, f"{name}: {what[0].lower()}{what[1:]}; found {_shown(detail['input'])}"
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -97,8 +96,6 @@ class _Observation(NamedTuple):
 def _observe(folder: bytes, identity: tuple[int, int], handler: _Handler) -> _Observation:
     """Raises `OSError` where a limit of the system is reached, `RuntimeError` (`RecursionError`)
     where there can be no thread or folders are nested too deeply for watchdog."""
-    # It warns of nested folders that are made at once, harmless, with a list of all it watches.
-    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
     true = os.path.realpath(folder)  # a link itself has no events
     observer = Observer()
     try:

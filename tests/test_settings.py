@@ -19,6 +19,8 @@ MINIMUM = "inbox: in\nresults: out\nstate: state\n"
 
 def write(folder: Path, text: str) -> Path:
     (folder / "in").mkdir(exist_ok=True)
+    if not (folder / "loop").is_symlink():
+        (folder / "loop").symlink_to("loop")
     path = folder / "config.yaml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -42,6 +44,15 @@ def test_the_shipped_file_holds_every_setting_with_its_default(tmp_path: Path) -
         section = getattr(settings, name)
         if isinstance(section, BaseModel):
             assert set(given[name]) == set(type(section).model_fields), name
+
+
+def test_the_shipped_file_says_what_every_setting_is_for() -> None:
+    lines = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()
+    for name in Settings.model_fields:
+        (number,) = (n for n, line in enumerate(lines) if line.startswith(f"{name}:"))
+        # A section is explained above it, or line by line within it.
+        near = lines[number - 1 : number + 2]
+        assert any(line.strip().startswith("#") for line in near), name
 
 
 def test_paths_are_relative_to_the_file_and_absolute_afterwards(
@@ -70,15 +81,16 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     )
     found = mistakes(tmp_path, text)
     assert [line.split(": ")[0] for line in found] == [
-        ":4", ":6", ":7", ":8", ":10", ":11", ":12",
+        ":2", ":4", ":6", ":7", ":8", ":10", ":11", ":12",
     ]  # fmt: skip
-    assert found[0].endswith("min_confidence: input should be less than or equal to 1; found 1.5")
-    assert "thumbnails.when" in found[1]
-    assert "thumbnails.size: there is no such setting" in found[2]
-    assert "limits.megapixels" in found[3]
-    assert found[4] == ":10: typo: there is no such setting"
-    assert "extensions.1: must be letters and digits" in found[5]
-    assert found[6] == ":12: workers: is given twice"
+    assert "is inside the inbox" in found[0]
+    assert found[1].endswith("min_confidence: input should be less than or equal to 1; found 1.5")
+    assert "thumbnails.when" in found[2]
+    assert "thumbnails.size: there is no such setting" in found[3]
+    assert "limits.megapixels" in found[4]
+    assert found[5] == ":10: typo: there is no such setting"
+    assert "extensions.1: must be letters and digits" in found[6]
+    assert found[7] == ":12: workers: is given twice"
 
 
 @pytest.mark.parametrize(
@@ -90,9 +102,22 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         ("inbox: in\nresults: out\nstate: in\n", ":3: state: .* is inside the inbox"),
         ("inbox: in\nresults: config.yaml/out\nstate: state\n", "is not a folder"),
         ("inbox: in\nresults: out\n", ":1: state: is missing"),
-        ("inbox: 3\nresults: out\nstate: state\n", ":1: inbox: .*found 3"),
-        ("inbox:\nresults: out\nstate: state\n", ":1: inbox: .*found None"),
-        (MINIMUM + "thumbnails: all\n", ":4: thumbnails: .*found 'all'"),
+        ("inbox: 3\nresults: out\nstate: state\n", ":1: inbox: should be a path; found 3"),
+        ("inbox:\nresults: out\nstate: state\n", ":1: inbox: should be a path; found None"),
+        ("inbox: ~nobody-of-this-name/in\nresults: out\nstate: s\n", ":1: inbox: there is no user"),
+        ('inbox: in\nresults: "a\\0b"\nstate: s\n', ":2: results: no path can hold a NUL"),
+        (f"inbox: {'x' * 300}\nresults: out\nstate: s\n", ":1: inbox: .*File name too long"),
+        ("inbox: loop\nresults: out\nstate: s\n", ":1: inbox: .*Too many levels"),
+        (f"inbox: in\nresults: {'x' * 300}\nstate: s\n", ":2: results: .*File name too long"),
+        ("<<: {inbox: nowhere}\nresults: out\nstate: s\n", ":1: inbox: there is no folder"),
+        (MINIMUM + "thumbnails: all\n", ":4: thumbnails: should be settings of its own"),
+        (MINIMUM + "extensions: jpg\n", ":4: extensions: should be a list; found 'jpg'"),
+        (MINIMUM + "3: x\n", ":4: 3: should be a name"),
+        (MINIMUM + "workers: !!int many\n", "holds a value that cannot be read"),
+        (MINIMUM + f"workers: {'9' * 5000}\n", "holds a value that cannot be read"),
+        (MINIMUM + "workers: !!bool maybe\n", "holds a value that cannot be read"),
+        (MINIMUM + "batch: {<<: 3}\n", ":4: is not YAML"),
+        ("!!set {inbox, results}\n", "must be `name: value` lines"),
         (MINIMUM + "thumbnails:\n", ":4: thumbnails: .*found None"),
         (MINIMUM + "min_confidence: '0.5'\n", ":4: min_confidence: .*found '0.5'"),
         (MINIMUM + "workers: yes\n", ":4: workers: .*found True"),
@@ -114,11 +139,40 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
         load(path)
 
 
-def test_a_file_of_aliases_within_aliases_is_no_trap(tmp_path: Path) -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    with pytest.raises(SettingsError):
-        load(write(tmp_path, "\n".join(lines)))
+def nines(item: str, depth: int) -> str:
+    """Nine aliases to nine aliases and so on: 9 to the power of the depth in a few lines."""
+    inner = ["x"] + [", ".join([f"*a{n}"] * 9) for n in range(depth - 1)]
+    return "".join(f"a{n}: &a{n} {item.format(text)}\n" for n, text in enumerate(inner))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (nines("[{}]", 12), "over and over"),
+        (nines("{{k: [{}]}}", 12), "over and over"),
+        (nines("{{<<: [{}]}}", 12).replace("[x]", "{k: v}"), "over and over"),
+        (MINIMUM + "labels: &a {names: *a}\n", "over and over"),
+        ("[" * 20_000, "nested too deeply"),
+        (MINIMUM + "labels: " + "{names: " * 20_000, "nested too deeply"),
+        ("#" * 10_000_000, "too large"),
+    ],
+    ids=["lists", "mappings", "merges", "circle", "deep list", "deep mapping", "large"],
+)
+def test_a_file_that_would_take_for_ever_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load(write(tmp_path, text))
+
+
+def test_anchors_and_merges_are_as_yaml_has_them(tmp_path: Path) -> None:
+    text = MINIMUM + "settle_seconds: &two 2.5\nrescan_seconds: *two\nbatch: {<<: {size: 3}}\n"
+    settings = load(write(tmp_path, text))
+    assert (settings.rescan_seconds, settings.batch.size) == (2.5, 3)
+
+
+def test_a_folder_may_be_called_by_a_date(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, "inbox: in\nresults: 2026-01-01\nstate: 2026-13-99\n"))
+    assert settings.results == tmp_path / "2026-01-01"
+    assert settings.state == tmp_path / "2026-13-99"
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from classifier.read import Signature
 from daemon.journal import Sighting
-from daemon.settle import WRITER_PATIENCE_SECONDS, Settling, is_being_written
+from daemon.settle import RECHECK_SECONDS, WRITER_PATIENCE_SECONDS, Settling, is_being_written
 
 SETTLE = 2.0
-
-
-@pytest.fixture(autouse=True)
-def leases() -> Iterator[None]:
-    """As the service has it: the signal of a lease that is broken must not end the process."""
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGIO, before)
 
 
 def write(path: Path, content: bytes = b"content") -> Sighting:
@@ -40,6 +32,53 @@ def test_the_system_tells_whether_somebody_writes(tmp_path: Path) -> None:
     with open(path, "rb"):
         assert is_being_written(path) is False
     assert is_being_written(path + b".gone") is None
+
+
+def test_another_process_that_writes_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    program = "import sys; file = open(sys.argv[1], 'wb'); print('open', flush=True); input()"
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        if is_being_written(os.fsencode(path)) is None:
+            pytest.skip("the file system of the temporary folder does not tell of writers")
+        assert is_being_written(os.fsencode(path)) is True
+        writer.communicate(b"\n", timeout=60)
+    assert is_being_written(os.fsencode(path)) is False
+
+
+def test_a_writer_that_comes_while_it_is_asked_does_not_end_the_process(tmp_path: Path) -> None:
+    """The kernel sends a signal then: here it is counted, so that it is seen to have come."""
+    program = (
+        "import os, signal, sys, threading, time\n"
+        "from daemon.settle import is_being_written\n"
+        "came = []\n"
+        "signal.signal(signal.SIGURG, lambda *_: came.append(1))\n"
+        "path = os.fsencode(sys.argv[1])\n"
+        "def write():\n"
+        "    while True:\n"
+        "        os.close(os.open(path, os.O_WRONLY))\n"
+        "threading.Thread(target=write, daemon=True).start()\n"
+        "end = time.monotonic() + 30\n"
+        "while not came and time.monotonic() < end:\n"
+        "    is_being_written(path)\n"
+        "print(len(came))\n"
+    )
+    write(tmp_path / "a.jpg")
+    if is_being_written(os.fsencode(tmp_path / "a.jpg")) is None:
+        pytest.skip("the file system of the temporary folder does not tell of writers")
+    command = [sys.executable, "-c", program, str(tmp_path / "a.jpg")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 0
+
+
+def test_a_pipe_is_not_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert is_being_written(os.fsencode(tmp_path / "pipe.jpg")) in (None, False)
+    (tmp_path / "link.jpg").symlink_to("pipe.jpg")
+    assert is_being_written(os.fsencode(tmp_path / "link.jpg")) is None
 
 
 def test_a_quiet_file_is_whole_after_its_time(tmp_path: Path) -> None:
@@ -90,6 +129,7 @@ def test_a_writer_that_pauses_is_waited_for_but_not_for_ever(tmp_path: Path) -> 
             pytest.skip("the file system of the temporary folder does not tell of writers")
         settling.add(sighting, 100)
         assert settling.due(100 + 10 * SETTLE) == []
+        assert settling.next_due() == 100 + 10 * SETTLE + RECHECK_SECONDS  # not all the time
         assert settling.due(100 + WRITER_PATIENCE_SECONDS) == [sighting]
 
 
@@ -99,3 +139,16 @@ def test_what_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").unlink()
     assert settling.due(102) == []
     assert len(settling) == 0
+
+
+def test_what_is_no_file_any_more_is_not_waited_for(tmp_path: Path) -> None:
+    settling = Settling(SETTLE)
+    settling.add(write(tmp_path / "a.jpg"), 100)
+    (tmp_path / "a.jpg").rename(tmp_path / "b.jpg")
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    assert settling.due(102) == []
+    assert len(settling) == 0
+
+
+def test_no_waiting_at_all_if_so_asked(tmp_path: Path) -> None:
+    assert Settling(0).add(write(tmp_path / "a.jpg"), 100)

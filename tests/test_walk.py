@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,18 @@ def test_a_path_too_long_for_the_system_does_not_end_the_walk(tmp_path: Path) ->
     results = found(tmp_path)
     assert results["a.jpg"] is None
     assert walking.UNREADABLE_FOLDER in results.values()
+
+
+def test_folders_a_thousand_deep_are_walked(tmp_path: Path) -> None:
+    deep = tmp_path
+    for _ in range(1100):  # deeper than functions may call each other
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / "a.jpg").touch()
+    try:
+        assert found(tmp_path) == {str((deep / "a.jpg").relative_to(tmp_path)): None}
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True, timeout=60)  # any depth
 
 
 def test_a_folder_that_vanishes_meanwhile_is_no_news(tmp_path: Path) -> None:
