@@ -26,6 +26,7 @@ from daemon.row import Row, line
 VERSION = 1
 FILE_NAME = "journal.sqlite"
 BUSY_TIMEOUT_SECONDS = 60
+NO_JOURNAL = "{}: there is no journal yet: nothing was classified so far"
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
 
 SCHEMA = """
@@ -119,6 +120,19 @@ def timestamp() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # Another process opens a new journal, too. SQLite does not wait for its turn with this.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
 class Journal:
     """An open journal. Several processes may have it open; one of them drains it."""
 
@@ -130,17 +144,21 @@ class Journal:
         """Open, or make, the journal in a state folder. Raises `JournalError`."""
         path = state / FILE_NAME
         if read_only and not path.exists():
-            raise JournalError(f"{path}: there is no journal yet: nothing was classified so far")
+            raise JournalError(NO_JOURNAL.format(path))
         try:
             db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
-            if read_only:
-                db.execute("PRAGMA query_only = ON")
-            else:
-                db.execute("PRAGMA journal_mode = WAL")
-                # FULL: a committed transaction outlives a power cut. NORMAL would not promise that.
-                db.execute("PRAGMA synchronous = FULL")
             journal = cls(db)
-            journal._check_version(path, create=not read_only)
+            try:
+                if read_only:
+                    db.execute("PRAGMA query_only = ON")
+                else:
+                    _switch_to_wal(db)
+                    # FULL: what is committed outlives a power cut. NORMAL does not promise that.
+                    db.execute("PRAGMA synchronous = FULL")
+                journal._check_version(path, create=not read_only)
+            except BaseException:
+                db.close()
+                raise
         except sqlite3.Error as error:
             raise JournalError(f"{path}: the journal cannot be used: {error}") from None
         return journal
@@ -166,17 +184,12 @@ class Journal:
                     "SELECT priority, attempt FROM arrivals WHERE path = ?", (sighting.path,)
                 ).fetchone()
                 # A file that a backfill queued and that is now seen live becomes a live one.
-                first, attempt = (priority, 0) if waiting is None else waiting
+                before, attempt = (priority, 0) if waiting is None else waiting
+                first = min(before, priority)
                 self._db.execute(
                     "INSERT OR REPLACE INTO arrivals (path, size, mtime_ns, ctime_ns, priority, "
                     "attempt, seen_at, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                    (
-                        sighting.path,
-                        *sighting.signature,
-                        min(first, priority),
-                        attempt,
-                        timestamp(),
-                    ),
+                    (sighting.path, *sighting.signature, first, attempt, timestamp()),
                 )
         return added
 
@@ -251,10 +264,8 @@ class Journal:
 
     def lines(self, after: int = 0) -> Iterator[Published]:
         """The rows of results.csv, in order, from the one after number `after` on."""
-        yield from map(
-            Published._make,
-            self._db.execute("SELECT seq, line FROM results WHERE seq > ? ORDER BY seq", (after,)),
-        )
+        query = "SELECT seq, line FROM results WHERE seq > ? ORDER BY seq"
+        yield from map(Published._make, self._db.execute(query, (after,)))
 
     # Notes of scans
 
@@ -294,13 +305,8 @@ class Journal:
 
     def by_status(self, after: int = 0) -> dict[str, int]:
         """Rows by status, of those that come after number `after`."""
-        return dict(
-            self._db.execute(
-                "SELECT status, count(*) FROM results WHERE seq > ? GROUP BY status "
-                "ORDER BY status",
-                (after,),
-            )
-        )
+        query = "SELECT status, count(*) FROM results WHERE seq > ? GROUP BY status ORDER BY status"
+        return dict(self._db.execute(query, (after,)))
 
     def failures(self) -> list[tuple[str, int, bytes]]:
         """(reason, how many, one example), most often first."""
@@ -319,9 +325,8 @@ class Journal:
 
     def last_result_at(self) -> str | None:
         """When the newest row was made."""
-        row = self._db.execute(
-            "SELECT classified_at FROM results ORDER BY seq DESC LIMIT 1"
-        ).fetchone()
+        query = "SELECT classified_at FROM results ORDER BY seq DESC LIMIT 1"
+        row = self._db.execute(query).fetchone()
         return None if row is None else str(row[0])
 
     def state_of(self, path: bytes) -> tuple[str, str] | None:
@@ -341,10 +346,6 @@ class Journal:
     def thumbnails(self) -> Iterator[tuple[str, str]]:
         """(id, thumbnail) of every row that names one."""
         return self._db.execute("SELECT id, thumbnail FROM results WHERE thumbnail != ''")
-
-    def changed_by_others(self) -> int:
-        """A number that changes when another process has written to the journal."""
-        return self._number("PRAGMA data_version")
 
     # Within
 
@@ -390,6 +391,8 @@ class Journal:
                     for statement in SCHEMA.split(";"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
+        elif version == 0:  # another process is making it just now
+            raise JournalError(NO_JOURNAL.format(path))
         elif version != VERSION:
             raise JournalError(
                 f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "

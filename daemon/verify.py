@@ -74,7 +74,8 @@ class Verdict:
         if self.adds_up:
             yield "It adds up: every row is there, once, as it was written."
             return
-        yield f"It does not add up: {self.row_faults.count + self.thumbnail_faults.count:,} faults."
+        count = self.row_faults.count + self.thumbnail_faults.count
+        yield f"It does not add up: {count:,} {'fault' if count == 1 else 'faults'}."
         if self.row_faults.count:
             yield f"{FILE_NAME} is mended from the journal at the next start of `classifyd run`."
         if self.thumbnail_faults.count:

@@ -159,6 +159,37 @@ def test_two_processes_may_enqueue_at_once(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_processes_that_open_a_new_journal_at_once_all_get_it(tmp_path: Path) -> None:
+    """They wait for a line each and then go at the same folder together, again and again."""
+    program = (
+        "import sys, pathlib\n"
+        "from daemon.journal import Journal\n"
+        "print('ready', flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    Journal.open(pathlib.Path(line.strip())).close()\n"
+        "    print('done', flush=True)\n"
+    )
+    opening = [
+        subprocess.Popen([sys.executable, "-c", program], text=True, bufsize=1,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]  # fmt: skip
+    pipes = [(process.stdin, process.stdout) for process in opening]
+    try:
+        assert [out.readline() for _, out in pipes if out] == ["ready\n"] * 4
+        for turn in range(60):
+            folder = tmp_path / str(turn)
+            folder.mkdir()
+            for into, _ in pipes:
+                assert into is not None
+                into.write(f"{folder}\n")
+            assert [out.readline() for _, out in pipes if out] == ["done\n"] * 4, turn
+    finally:
+        for process in opening:
+            process.kill()
+            process.communicate(timeout=60)
+
+
 def test_a_commit_is_made_to_outlive_a_power_cut(journal: Journal) -> None:
     (mode,) = journal._db.execute("PRAGMA journal_mode").fetchone()
     (synchronous,) = journal._db.execute("PRAGMA synchronous").fetchone()
@@ -193,6 +224,22 @@ def test_reading_makes_no_journal(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="nothing was classified"):
         Journal.open(tmp_path, read_only=True)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / FILE_NAME).touch()  # as it is for a moment when it is made
+    with pytest.raises(JournalError, match="nothing was classified"):
+        Journal.open(tmp_path, read_only=True)
+
+
+def test_a_journal_that_is_read_only_is_not_written_to(journal: Journal, tmp_path: Path) -> None:
+    reading = Journal.open(tmp_path, read_only=True)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reading.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    reading.close()
+    assert journal.is_empty()
+
+
+def test_a_state_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="the journal cannot be used: unable to open"):
+        Journal.open(tmp_path / "nowhere")
 
 
 def test_notes_are_written_only_if_they_are_news(journal: Journal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -133,6 +134,45 @@ def test_a_file_that_is_meddled_with_while_open_is_mended_at_the_next_row(
     results.append(rows)
     results.close()
     assert path.read_bytes() == whole + rows[0].line
+
+
+def test_what_a_reader_has_seen_stays_through_every_kill(tmp_path: Path) -> None:
+    """A reader who takes lines up to the last line end, as `tail -f` does, while the process that
+    writes them is killed again and again."""
+    program = (
+        "import pathlib, sys\n"
+        "from daemon.journal import Journal\n"
+        "from daemon.results import ResultsFile\n"
+        "from test_results import commit\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "journal = Journal.open(folder)\n"
+        "results = ResultsFile(folder, journal)\n"
+        "while True:\n"
+        "    number = journal.results()\n"
+        "    rows = [row for n in range(20) for row in commit(journal, number + n)]\n"
+        "    results.append(rows)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    path = tmp_path / FILE_NAME
+    path.touch()
+    seen = b""
+    for turn in range(1, 6):
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        with subprocess.Popen(command, env=environment) as writer, path.open("rb") as file:
+            deadline = time.monotonic() + 60
+            while seen.count(b"\n") < turn * 100:
+                assert time.monotonic() < deadline
+                assert writer.poll() is None
+                file.seek(len(seen))
+                seen += file.read()
+                seen = seen[: seen.rfind(b"\n") + 1]
+            writer.kill()
+        journal = Journal.open(tmp_path)
+        content = opened_and_closed(tmp_path, journal)
+        assert content.startswith(seen)
+        assert content == HEADER + b"".join(row.line for row in journal.lines())
+        journal.close()
+    assert aside(tmp_path) == []  # nothing had to be kept: nothing was ever wrong but an end
 
 
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, journal: Journal) -> None:
