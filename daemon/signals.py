@@ -33,8 +33,6 @@ class Signals:
             self._handlers[number] = signal.signal(number, self._count)
         if self._handlers[signal.SIGHUP] == signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # `nohup` asked for that
-        # It comes if somebody opens a file for writing while the watcher looks at it.
-        self._handlers[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
         return self
 
     def __exit__(

@@ -11,112 +11,25 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
-from watchdog.events import (
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent
 
 from daemon.journal import Sighting
+from daemon.observe import Events, Observation, observe
 from daemon.row import escape
 from daemon.settle import Settling, is_being_written
 from daemon.walk import Found, look, walk
 
 log = logging.getLogger(__name__)
 
-# None of folders: watchdog tells of every file in a folder that appears.
-EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileClosedEvent, FileMovedEvent]
-# More events than this waiting: they are dropped, and a scan finds what they told of.
-MAX_EVENTS = 100_000
 # How many files a scan looks at before the rest of the program gets its turn.
 SLICE = 2000
 # How often to see whether the inbox is still the one that was scanned, and not one made anew.
 LOOK_SECONDS = 2.0
 # After lost events: watchdog needs a moment to watch all folders again; watch first, then scan.
 LOSS_SECONDS = 1.0
-# watchdog tells here, and nowhere else, that the kernel dropped events. We say it ourselves.
-OVERFLOWS = logging.getLogger("watchdog.observers.inotify_c")
-OVERFLOWS.setLevel(logging.WARNING)
-OVERFLOWS.propagate = False
-
-
-class _Handler(FileSystemEventHandler):
-    """Runs in the observer's threads and does next to nothing: an error here would end them."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self.events: deque[FileSystemEvent] = deque(maxlen=MAX_EVENTS)
-        self.lost = False  # an event that came in vain
-        self._wake = wake
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if len(self.events) == self.events.maxlen:
-            self.lost = True
-        self.events.append(event)
-        self._wake()
-
-
-class _OverflowHandler(logging.Handler):
-    def __init__(self, handler: _Handler) -> None:
-        super().__init__()
-        self._handler = handler
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "overflow" in record.getMessage():
-            self._handler.lost = True
-
-
-class _Observation(NamedTuple):
-    """Events from a folder, with the threads that bring them."""
-
-    observer: BaseObserver
-    overflows: _OverflowHandler
-    folder: bytes  # its true name, as events have it
-    identity: tuple[int, int]
-
-    @property
-    def is_alive(self) -> bool:
-        # watchdog 7 reads inotify in one more thread, which it does not show.
-        reader = getattr(self.observer, "_inotify_fd", self.observer)
-        return all(t.is_alive() for t in (self.observer, reader, *self.observer.emitters))
-
-    def stop(self) -> None:
-        OVERFLOWS.removeHandler(self.overflows)
-        _stop(self.observer)
-
-
-def _observe(folder: bytes, identity: tuple[int, int], handler: _Handler) -> _Observation:
-    """Raises `OSError` where a limit of the system is reached, `RuntimeError` (`RecursionError`)
-    where there can be no thread or folders are nested too deeply for watchdog."""
-    true = os.path.realpath(folder)  # a link itself has no events
-    observer = Observer()
-    try:
-        observer.schedule(handler, os.fsdecode(true), recursive=True, event_filter=EVENTS)
-        observer.start()
-    except BaseException:
-        _stop(observer)  # a part of it runs already
-        raise
-    overflows = _OverflowHandler(handler)
-    OVERFLOWS.addHandler(overflows)
-    return _Observation(observer, overflows, true, identity)
-
-
-def _stop(observer: BaseObserver) -> None:
-    try:
-        observer.stop()
-        if observer.is_alive():
-            observer.join()
-    except Exception:
-        # Its notes on folders that were deleted and renamed can be wrong, and it trips over them.
-        log.debug("the observer could not be stopped", exc_info=True)
 
 
 class Watcher:
@@ -142,8 +55,8 @@ class Watcher:
         self._wake = wake
         self._observe = observe
         self._settling = Settling(settle_seconds)
-        self._handler = _Handler(wake)
-        self._observation: _Observation | None = None
+        self._events = Events(wake)
+        self._observation: Observation | None = None
         self._deaf = ""  # why there is none
         self._identity: tuple[int, int] | None = None  # of the inbox that is scanned
         self._scan: Iterator[Found] | None = None  # of the whole inbox
@@ -171,7 +84,7 @@ class Watcher:
 
     def next_due(self, now: float) -> float:
         """When `tick` has something to do even if nothing happens, by the monotonic clock."""
-        if self._scan is not None or self._handler.events or self._handler.lost:
+        if self._scan is not None or self._events.waiting or self._events.lost:
             return now
         due = min(self._next_scan, self._next_look)
         settled = self._settling.next_due()
@@ -180,7 +93,7 @@ class Watcher:
     @property
     def idle(self) -> bool:
         """Whether a scan is completed and no file is waited for."""
-        going_on = self._scan or self._handler.events or self._settling
+        going_on = self._scan or self._events.waiting or self._settling
         return self.scans > 0 and not going_on
 
     @property
@@ -196,10 +109,10 @@ class Watcher:
     # Events
 
     def _take_events(self, now: float) -> list[Sighting]:
-        events = self._handler.events
-        if self._handler.lost:
+        events = self._events.waiting
+        if self._events.lost:
             log.warning("events were lost; %s is scanned instead", escape(self.folder))
-            self._handler.lost = False
+            self._events.lost = False
             events.clear()
             self._next_scan = min(self._next_scan, now + LOSS_SECONDS)
         prefix = 0 if self._observation is None else len(self._observation.folder)
@@ -316,9 +229,9 @@ class Watcher:
         if held is not None:
             log.warning("the observer of %s is replaced", escape(self.folder))
             self.close()
-        self._handler = _Handler(self._wake)
+        self._events = Events(self._wake)
         try:
-            self._observation = _observe(self.folder, identity, self._handler)
+            self._observation = observe(self.folder, identity, self._events)
             self._deaf = ""
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from classifier.read import Signature
-from daemon import watch
+from daemon import observe
 from daemon.journal import Sighting
 from daemon.settle import WRITER_PATIENCE_SECONDS, is_being_written
 from daemon.watch import Watcher
@@ -232,7 +232,7 @@ def test_a_storm_is_seen_whole_and_once(inbox: Path) -> None:
 def test_events_that_are_lost_are_made_up_for_by_a_scan(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "MAX_EVENTS", 50)
+    monkeypatch.setattr(observe, "MAX_EVENTS", 50)
     eyes = Eyes(inbox)  # a rescan by the clock never comes
     eyes.until(lambda: eyes.watcher.scans == 1)
     for number in range(500):

@@ -256,7 +256,7 @@ def test_more_events_than_one_turn_takes_wait_for_the_next(
     monkeypatch.setattr(watch, "SLICE", 10)
     for number in range(25):
         (inbox / f"{number}.jpg").write_bytes(b"1")
-    wait_until(lambda: len(eyes.watcher._handler.events) >= 25)
+    wait_until(lambda: len(eyes.watcher._events.waiting) >= 25)
     now = time.monotonic()
     assert len(eyes.tick(now)) <= 10
     assert eyes.watcher.next_due(now) == now
