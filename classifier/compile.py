@@ -31,7 +31,7 @@ from classifier.errors import CancelledError, ModelError
 log = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it when a program made earlier must not be used any more.
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 TIMEOUT_SECONDS = 900
 POLL_SECONDS = 0.2
 DRAFT = ".compiling-"  # how the names of unfinished folders in the cache begin
@@ -65,29 +65,42 @@ def compiled(
     Raises `ModelError` if the file cannot be used, with what to do about it, and `CancelledError`.
     """
     own = contracts.read(model)
-    if own is not None:
-        description = None
-    elif description is None:
+    if own is not None and description is not None:
+        raise ModelError(
+            f"{model}: this model says itself what its classes are called: take `labels:` out of "
+            "the configuration"
+        )
+    if own is None and description is None:
         raise ModelError(
             f"{model}: this Keras file does not say what its classes are called. Name them, and "
             "how its pixels are scaled, under `labels:` in config.yaml"
         )
     digest = contracts.digest(model)
     entry = cache.absolute() / _key(digest, description)
-    if not (entry / "report.json").exists():
-        try:
-            log.info("compiling %s: once for each model, some ten seconds", model)
-            _compile(model, digest, description, entry, cancelled)
-        except OSError as error:
-            raise ModelError(f"{cache}: a compiled model cannot be kept here: {error}") from None
-    program = entry / "model.litert"
     try:
-        contract = Contract.from_json((entry / "contract.json").read_bytes())
-        note = json.loads((entry / "report.json").read_bytes())["note"]
-    except (OSError, ValueError, LookupError, TypeError, ModelError) as error:
-        raise ModelError(f"{entry}: the compiled model is damaged ({error}): delete it") from None
-    litert = program if program.exists() else None
-    return Program(model.absolute(), digest, contract, litert, note)
+        try:
+            return _kept(model, digest, entry)
+        except FileNotFoundError:
+            log.info("compiling %s: once for each model, some ten seconds", model)
+        except (OSError, ValueError, LookupError, TypeError, ModelError) as error:
+            log.warning("compiling %s again: what was kept of it is damaged (%s)", model, error)
+            shutil.rmtree(entry)
+        _compile(model, digest, description, entry, cancelled)
+        return _kept(model, digest, entry)
+    except OSError as error:
+        raise ModelError(f"{cache}: a compiled model cannot be kept here: {error}") from None
+
+
+def _kept(model: Path, digest: str, entry: Path) -> Program:
+    """What a folder of the cache holds. Raises errors of many kinds if it is not as it was made."""
+    report = json.loads((entry / "report.json").read_bytes())
+    contract = Contract.from_json((entry / "contract.json").read_bytes())
+    litert = None
+    if report["program"] is not None:
+        litert = entry / "model.litert"
+        if contracts.digest(litert) != report["program"]:
+            raise ValueError("model.litert is not as it was written")
+    return Program(model.absolute(), digest, contract, litert, report["note"])
 
 
 def _key(digest: str, description: Description | None) -> str:

@@ -35,7 +35,10 @@ def convert(model: Path, draft: Path, description: Description | None) -> None:
     _check_probabilities(expected, model)
     note = _to_litert(network, contract, probe, expected, draft)
     (draft / "contract.json").write_text(contract.to_json(), encoding="utf-8")
-    (draft / "report.json").write_text(json.dumps({"note": note}), encoding="utf-8")
+    program = draft / "model.litert"
+    digest = contracts.digest(program) if program.exists() else None
+    report = {"note": note, "program": digest}
+    (draft / "report.json").write_text(json.dumps(report), encoding="utf-8")
 
 
 def _shapes(network: Any, model: Path) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sqlite3
 import sys
 import time
 import warnings
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from classifier.errors import ModelError
 from daemon.errors import DaemonError
 from daemon.row import escape
-from daemon.settings import DEFAULT_PATH, Settings, load
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -23,12 +28,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="classifyd", description="Drop images in a folder, read results.csv."
     )
+    parser.add_argument("--version", action="version", version=f"classifyd {version('classifyd')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         added.add_argument(
-            "--config", type=Path, default=DEFAULT_PATH, metavar="FILE",
+            "--config", type=Path, default=Path("config.yaml"), metavar="FILE",
             help="default: config.yaml in the current folder",
         )  # fmt: skip
         return added
@@ -114,6 +120,8 @@ NEED_INBOX = ("run", "check")
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 configuration wrong, 3 lock held."""
+    # Until the service counts signals, a Ctrl-C ends this at once and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
@@ -125,10 +133,13 @@ def main(argv: list[str] | None = None) -> int:
     # Its warning of a folder that it finds twice prints all its watches, and does not matter.
     warnings.filterwarnings("ignore", module=r"watchdog\.")
     try:
+        from daemon.settings import load
+
         settings = load(arguments.config, need_inbox=arguments.command in NEED_INBOX)
         logging.getLogger().setLevel(settings.log_level.upper())
         code = COMMANDS[arguments.command](settings, arguments)
-        sys.stdout.flush()  # here, where a reader that went away is still understood
+        if sys.stdout is not None:  # as with `>&-`
+            sys.stdout.flush()  # here, where a reader that went away is still understood
         return code
     except ModelError as error:
         _complain(str(error))
@@ -136,12 +147,15 @@ def main(argv: list[str] | None = None) -> int:
     except DaemonError as error:
         _complain(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_FAILED
     except BrokenPipeError:  # `classifyd status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except (OSError, sqlite3.Error) as error:  # a full disk, as a rule
+    except sqlite3.Error as error:
+        _complain(
+            f"{settings.state / 'journal.sqlite'}: {error}. Mend the disk, or put back a copy"
+        )
+        return EXIT_FAILED
+    except OSError as error:  # a full disk, as a rule
         logging.getLogger(__name__).debug("where it happened:", exc_info=True)
         _complain(f"{error}. What is done stays done: mend that and start again")
         return EXIT_FAILED

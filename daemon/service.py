@@ -13,11 +13,12 @@ from typing import NamedTuple
 from classifier.compile import Program, compiled
 from classifier.errors import CancelledError
 from daemon.drain import Drain
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, SettingsError
 from daemon.journal import Journal, Outcome, Priority
 from daemon.lock import StateLock
 from daemon.messages import Plan
 from daemon.pool import Pool
+from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import ResultsFile
 from daemon.row import escape
 from daemon.settings import Settings
@@ -57,6 +58,25 @@ def prepare(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+def bind(settings: Settings) -> None:
+    """See that a journal and the results that it tells of stay together.
+
+    Raises `SettingsError` if this state folder belongs to results elsewhere.
+    """
+    link = settings.state / "results"
+    bound = link.readlink() if link.is_symlink() else None
+    if bound == settings.results:
+        return
+    if bound is not None and (bound / RESULTS_NAME).exists():
+        raise SettingsError(
+            f"state: {settings.state} belongs to the results in {bound}, not to "
+            f"{settings.results}. Name that folder under `results:`, or move it there first, or "
+            "give these results a `state:` folder of their own"
+        )
+    link.unlink(missing_ok=True)
+    link.symlink_to(settings.results)
+
+
 def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Program:
     """The model of the settings, compiled. Raises `ModelError`, and `CancelledError` if asked."""
     return compiled(settings.model, settings.state / "models", settings.description, cancelled)
@@ -72,6 +92,7 @@ def opened(settings: Settings, command: str, signals: Signals) -> Iterator[Works
     prepare(settings)
     with StateLock(settings.state) as lock:
         lock.acquire(command)
+        bind(settings)
         program = program_of(settings, lambda: signals.stops > 0)
         log.info(
             "model %s (%s): %d classes; %s",

@@ -243,15 +243,31 @@ def test_a_cache_that_cannot_be_written(shipped_model: Path, tmp_path: Path) -> 
         compiled(shipped_model, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}"])
-def test_a_damaged_cache_says_what_to_delete(
-    text: str, shipped_model: Path, compiled_cache: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("report.json", b"{}"), ("contract.json", b"x"), ("model.litert", b"cut"),
+     ("model.litert", None), ("report.json", b"")],
+)  # fmt: skip
+def test_a_damaged_cache_is_made_anew(
+    name: str, content: bytes | None, shipped_model: Path, compiled_cache: Path, tmp_path: Path
 ) -> None:
     cache = shutil.copytree(compiled_cache, tmp_path / "cache")
     (entry,) = cache.iterdir()
-    (entry / "report.json").write_text(text)
-    with pytest.raises(ModelError, match=f"{entry}: the compiled model is damaged .*: delete it"):
-        compiled(shipped_model, cache)
+    whole = {path.name: path.read_bytes() for path in entry.iterdir()}
+    if content is None:
+        (entry / name).unlink()
+    else:
+        (entry / name).write_bytes(content)
+    program = compiled(shipped_model, cache)
+    assert program.litert == entry / "model.litert"
+    assert {path.name: path.read_bytes() for path in entry.iterdir()} == whole
+
+
+def test_labels_for_a_model_that_has_its_own_are_refused(
+    shipped_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="take `labels:` out"):
+        compiled(shipped_model, tmp_path, Description(("cat", "dog")))
 
 
 def test_two_processes_at_once(shipped_model: Path, tmp_path: Path) -> None:
