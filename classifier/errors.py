@@ -17,5 +17,9 @@ class ImageError(ClassifierError):
     """This one image cannot be classified; the others can."""
 
 
+class UnreadableError(ImageError):
+    """The file is gone, or the system did not give its bytes: that may be over some time."""
+
+
 class UnsettledError(ImageError):
     """The file changed while it was read: it is still being written. Come back later."""

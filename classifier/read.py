@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from classifier.errors import ImageError, UnsettledError
+from classifier.errors import ImageError, UnreadableError, UnsettledError
 
 MAX_BYTES = 256 << 20
 
@@ -49,13 +49,13 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
     try:
         fd = os.open(path, flags)
     except FileNotFoundError:
-        raise ImageError("the file was gone before it could be read") from None
+        raise UnreadableError("the file was gone before it could be read") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ImageError("a symbolic link, and links are not followed") from None
         if error.errno == errno.ENXIO:  # a socket
             raise ImageError("not a regular file") from None
-        raise ImageError(f"the file cannot be opened: {error.strerror}") from None
+        raise UnreadableError(f"the file cannot be opened: {error.strerror}") from None
     except ValueError:  # a NUL in it, say
         raise ImageError("no file can have this name") from None
     try:
@@ -73,7 +73,7 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
             left -= len(chunk)
         after = os.fstat(fd)
     except OSError as error:
-        raise ImageError(f"the file cannot be read: {error.strerror}") from None
+        raise UnreadableError(f"the file cannot be read: {error.strerror}") from None
     finally:
         os.close(fd)
     signature = Signature.of(after)

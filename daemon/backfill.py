@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.errors import CancelledError
+from daemon.census import Priority
 from daemon.errors import LockHeldError, SettingsError
-from daemon.journal import FILE_NAME, Journal, Priority, Sighting
+from daemon.journal import FILE_NAME, Journal, Sighting
 from daemon.lock import Holder, holder
 from daemon.progress import Progress, progress
 from daemon.service import Service, Source, opened, prepare, raise_trouble, watcher_of
@@ -171,14 +172,17 @@ def _follow(
     meter: _Meter,
 ) -> bool:
     """Put the work in the queue and watch another process do it. False if that one ended."""
+    searching, upto = True, 0
     while not signals.stops:
         now = time.monotonic()
         for source in sources:
             journal.enqueue(source.watcher.tick(now), source.priority)
         raise_trouble(sources)
         meter.tick(now)
-        searching = not all(source.watcher.idle for source in sources)
-        if not searching and not journal.pending(Priority.BACKFILL):
+        if searching:
+            upto = journal.last_arrival()
+            searching = not all(source.watcher.idle for source in sources)
+        if not searching and not journal.waits_upto(upto):
             return True
         if holder(settings.state) is None:
             return False

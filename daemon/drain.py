@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-from daemon.journal import Journal, Outcome
+from daemon.journal import Journal, Outcome, Published
 from daemon.pool import Pool
 from daemon.results import ResultsFile
+from daemon.row import line
 
 
 class Drain:
@@ -41,6 +42,8 @@ class Drain:
         if outcomes:
             published = self._journal.finish(outcomes, time.time() + self._retry_seconds)
             self._results.append(published)
+            if any(outcome.again for outcome in outcomes):
+                outcomes = _news(outcomes, published)
         if accept:
             self._submit(now)
         return outcomes
@@ -75,3 +78,9 @@ class Drain:
         if self._deadline is None:
             self._deadline = now + self._wait_seconds
         return now >= self._deadline
+
+
+def _news(outcomes: list[Outcome], published: list[Published]) -> list[Outcome]:
+    """Without those that could not be read as before: their row stands already."""
+    lines = {row.line for row in published}
+    return [o for o in outcomes if not o.again or (o.row is not None and line(o.row) in lines)]

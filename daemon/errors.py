@@ -30,6 +30,12 @@ class LockHeldError(DaemonError):
         self.who = who
 
 
+class ResultsHeldError(DaemonError):
+    """Another process, with another state folder, writes to this results folder."""
+
+    exit_code = 3
+
+
 class JournalError(DaemonError):
     """The journal cannot be used."""
 

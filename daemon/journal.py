@@ -15,11 +15,11 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from classifier.read import Signature
+from daemon.census import Census, Priority
 from daemon.errors import JournalError
 from daemon.row import Row, line
 
@@ -66,11 +66,6 @@ CREATE TABLE ignored (             -- of the last completed scan
 """
 
 
-class Priority(IntEnum):
-    LIVE = 0
-    BACKFILL = 1
-
-
 class Sighting(NamedTuple):
     """A file as a scan or an event found it."""
 
@@ -94,13 +89,16 @@ class Outcome(NamedTuple):
 
     signature: of the bytes that were read; None if they could not be.
     row: None if this content has one already.
-    unsettled: the file was being written; it is to be tried again later.
+    unsettled: the file does not look as it did when it was seen, or was being written; it is to be
+        tried again later, and to look as `signature` then.
+    again: it could not be read; a scan that finds it takes it up once more.
     """
 
     job: Job
     signature: Signature | None = None
     row: Row | None = None
     unsettled: bool = False
+    again: bool = False
 
 
 class Published(NamedTuple):
@@ -133,11 +131,8 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
         time.sleep(0.01)
 
 
-class Journal:
+class Journal(Census):
     """An open journal. Several processes may have it open; one of them drains it."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
 
     @classmethod
     def open(cls, state: Path, *, read_only: bool = False) -> Journal:
@@ -183,7 +178,7 @@ class Journal:
                 waiting = self._db.execute(
                     "SELECT priority, attempt FROM arrivals WHERE path = ?", (sighting.path,)
                 ).fetchone()
-                # A file that a backfill queued and that is now seen live becomes a live one.
+                # A backfilled file that is rewritten and seen live becomes a live one.
                 before, attempt = (priority, 0) if waiting is None else waiting
                 first = min(before, priority)
                 self._db.execute(
@@ -223,16 +218,18 @@ class Journal:
             for outcome in outcomes:
                 if outcome.unsettled:
                     self._db.execute(
-                        "UPDATE arrivals SET not_before = ? WHERE seq = ?",
-                        (retry_at, outcome.job.seq),
+                        "UPDATE arrivals SET not_before = ?, size = ?, mtime_ns = ?, ctime_ns = ? "
+                        "WHERE seq = ?",
+                        (retry_at, *(outcome.signature or outcome.job.signature), outcome.job.seq),
                     )
                     continue
                 if outcome.row is not None and not self._has_row(outcome.job, outcome.row):
                     published += self._receipt(outcome.job.path, outcome.row)
-                self._db.execute(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                    (outcome.job.path, *(outcome.signature or outcome.job.signature)),
-                )
+                if not outcome.again:
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                        (outcome.job.path, *(outcome.signature or outcome.job.signature)),
+                    )
                 self._db.execute("DELETE FROM arrivals WHERE seq = ?", (outcome.job.seq,))
         return published
 
@@ -283,70 +280,6 @@ class Journal:
             self._db.executemany("INSERT INTO ignored VALUES (?, ?, ?)", rows)
         return True
 
-    # Questions
-
-    def pending(self, priority: Priority | None = None) -> int:
-        """How many arrivals wait."""
-        where, values = ("", ()) if priority is None else ("WHERE priority = ?", (priority,))
-        return self._number(f"SELECT count(*) FROM arrivals {where}", *values)  # noqa: S608
-
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return self._db.execute("SELECT 1 FROM arrivals LIMIT 1").fetchone() is None
-
-    def oldest_pending(self) -> str | None:
-        """When the arrival that waits longest was seen."""
-        (seen_at,) = self._db.execute("SELECT min(seen_at) FROM arrivals").fetchone()
-        return None if seen_at is None else str(seen_at)
-
-    def results(self) -> int:
-        """How many rows there are."""
-        return self._number("SELECT coalesce(max(seq), 0) FROM results")
-
-    def by_status(self, after: int = 0) -> dict[str, int]:
-        """Rows by status, of those that come after number `after`."""
-        query = "SELECT status, count(*) FROM results WHERE seq > ? GROUP BY status ORDER BY status"
-        return dict(self._db.execute(query, (after,)))
-
-    def failures(self) -> list[tuple[str, int, bytes]]:
-        """(reason, how many, one example), most often first."""
-        return self._db.execute(
-            "SELECT reason, count(*), max(path) FROM results WHERE status = 'failed' "
-            "GROUP BY reason ORDER BY count(*) DESC, reason"
-        ).fetchall()
-
-    def ignored(self) -> list[tuple[str, int, bytes]]:
-        """(reason, how many, one example) of the last completed scan of the inbox."""
-        return self._db.execute("SELECT * FROM ignored ORDER BY reason").fetchall()
-
-    def folders(self) -> list[bytes]:
-        """The folders that were backfilled."""
-        return [path for (path,) in self._db.execute("SELECT path FROM folders ORDER BY path")]
-
-    def last_result_at(self) -> str | None:
-        """When the newest row was made."""
-        query = "SELECT classified_at FROM results ORDER BY seq DESC LIMIT 1"
-        row = self._db.execute(query).fetchone()
-        return None if row is None else str(row[0])
-
-    def state_of(self, path: bytes) -> tuple[str, str] | None:
-        """('pending', '') or (status, reason) of a file's newest row; None if it never arrived."""
-        if self._db.execute("SELECT 1 FROM arrivals WHERE path = ?", (path,)).fetchone():
-            return "pending", ""
-        row: tuple[str, str] | None = self._db.execute(
-            "SELECT status, reason FROM results WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,)
-        ).fetchone()
-        return row
-
-    def seq_of(self, identifier: str) -> int | None:
-        """The number of the row with this id."""
-        row = self._db.execute("SELECT seq FROM results WHERE id = ?", (identifier,)).fetchone()
-        return None if row is None else int(row[0])
-
-    def thumbnails(self) -> Iterator[tuple[str, str]]:
-        """(id, thumbnail) of every row that names one."""
-        return self._db.execute("SELECT id, thumbnail FROM results WHERE thumbnail != ''")
-
     # Within
 
     def _stands(self, sighting: Sighting) -> bool:
@@ -367,10 +300,6 @@ class Journal:
         )
         return frozenset(sha256 for (sha256,) in found)
 
-    def _number(self, query: str, *values: object) -> int:
-        (number,) = self._db.execute(query, values).fetchone()
-        return int(number)
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         # IMMEDIATE: take the write lock now. A transaction that read first and wants to write later
@@ -378,10 +307,11 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # on a full disk, SQLite has rolled back itself
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def _check_version(self, path: Path, *, create: bool) -> None:
         version = self._number("PRAGMA user_version")

@@ -32,8 +32,8 @@ class Holder(NamedTuple):
 class StateLock:
     """Held from `acquire` until `release`, or until the process ends in whatever way."""
 
-    def __init__(self, state: Path) -> None:
-        self._path = state / "lock"
+    def __init__(self, folder: Path, name: str = "lock") -> None:
+        self._path = folder / name
         self._fd: int | None = None
 
     def acquire(self, command: str) -> None:

@@ -103,6 +103,11 @@ class ResultsFile:
         self.close()
         try:
             agreement = compare(self._path, self._journal)
+            if agreement.size > len(HEADER) and not self._journal.results():
+                raise StorageError(
+                    f"{self._path} has rows, and the journal has none: it is not the journal of "
+                    "these results. Put the state folder back, or move the results elsewhere"
+                )
             new = agreement.size == 0
             if agreement.size > agreement.good and not agreement.rest_is_torn:
                 self._set_aside()

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from classifier.compile import Program, compiled
 from classifier.errors import CancelledError
+from daemon.census import Priority
 from daemon.drain import Drain
-from daemon.errors import DaemonError, SettingsError
-from daemon.journal import Journal, Outcome, Priority
+from daemon.errors import DaemonError, LockHeldError, ResultsHeldError, SettingsError
+from daemon.journal import Journal, Outcome
 from daemon.lock import StateLock
 from daemon.messages import Plan
 from daemon.pool import Pool
@@ -90,9 +91,16 @@ def opened(settings: Settings, command: str, signals: Signals) -> Iterator[Works
     while the model is compiled.
     """
     prepare(settings)
-    with StateLock(settings.state) as lock:
+    with StateLock(settings.state) as lock, StateLock(settings.results, ".lock") as results_lock:
         lock.acquire(command)
         bind(settings)
+        try:
+            results_lock.acquire(command)
+        except LockHeldError as held:
+            raise ResultsHeldError(
+                f"{settings.results}: {held.who} writes its results here, with another state "
+                "folder. Name another folder under `results:`"
+            ) from None
         program = program_of(settings, lambda: signals.stops > 0)
         log.info(
             "model %s (%s): %d classes; %s",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from daemon.journal import FILE_NAME, Journal, Priority
+from daemon.census import Priority
+from daemon.journal import FILE_NAME, Journal
 from daemon.lock import holder
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import escape

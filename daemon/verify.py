@@ -13,16 +13,17 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from daemon.journal import Journal
+from daemon.journal import Journal, Sighting
 from daemon.lock import holder
 from daemon.results import FILE_NAME
 from daemon.row import HEADER, Row, escape
 from daemon.settings import Settings
-from daemon.walk import walk
+from daemon.walk import Found, walk
 
 # A daemon at work commits rows to the journal a moment before it appends them to the file.
 LAG_SECONDS = 3.0
 MAX_NAMED = 20
+NOT_SEEN = "not seen"
 
 
 class Faults:
@@ -186,9 +187,21 @@ def _count_files(settings: Settings, journal: Journal, verdict: Verdict) -> None
                 if found.ignored is not None:
                     verdict.ignored[found.ignored] += 1
                     continue
-                state = journal.state_of(found.path)
-                verdict.files[state[0] if state else "not seen"] += 1
-                if state is None:
+                state = _state(journal, found)
+                verdict.files[state] += 1
+                if state == NOT_SEEN:
                     verdict.unseen = found.path
         except OSError as error:
             verdict.ignored[f"{escape(folder)} cannot be read ({error.strerror})"] += 1
+
+
+def _state(journal: Journal, found: Found) -> str:
+    """What became of a file as it looks now."""
+    newest = journal.state_of(found.path)
+    if newest is None:
+        return NOT_SEEN
+    state, _ = newest
+    if state in ("classified", "uncertain") and found.signature is not None:
+        changed = journal.unseen([Sighting(found.path, found.signature)])
+        return NOT_SEEN if changed else state
+    return state

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classifier.errors import ModelError, UnsettledError
+from classifier.errors import ModelError, UnreadableError, UnsettledError
 from daemon.journal import Job, Outcome, content_key, timestamp
 from daemon.messages import Channel, Plan, Progress, Ready, Trouble
 from daemon.row import Row, escape, row_id
@@ -66,8 +66,9 @@ class Worker:
         return outcomes
 
     def _outcome(self, job: Job, prediction: Prediction, written: list[Path]) -> Outcome:
-        if isinstance(prediction.error, UnsettledError):
-            return Outcome(job, unsettled=True)
+        changed = prediction.signature not in (None, job.signature)
+        if changed or isinstance(prediction.error, UnsettledError):
+            return Outcome(job, prediction.signature, unsettled=True)
         if prediction.sha256 is not None and prediction.sha256 in job.known:
             return Outcome(job, prediction.signature)
         plan = self._plan
@@ -101,7 +102,8 @@ class Worker:
             classified_at=timestamp(),
             thumbnail=thumbnail,
         )
-        return Outcome(job, prediction.signature, row)
+        again = isinstance(prediction.error, UnreadableError)
+        return Outcome(job, prediction.signature, row, again=again)
 
     def _annotate(
         self,

@@ -1,0 +1,94 @@
+"""What can be asked of the journal. Nothing is changed by asking."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from enum import IntEnum
+
+
+class Priority(IntEnum):
+    LIVE = 0
+    BACKFILL = 1
+
+
+class Census:
+    """Questions to an open journal, which `Journal` inherits."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def pending(self, priority: Priority | None = None) -> int:
+        """How many arrivals wait."""
+        where, values = ("", ()) if priority is None else ("WHERE priority = ?", (priority,))
+        return self._number(f"SELECT count(*) FROM arrivals {where}", *values)  # noqa: S608
+
+    def last_arrival(self) -> int:
+        """The number of the newest arrival that waits."""
+        return self._number("SELECT coalesce(max(seq), 0) FROM arrivals")
+
+    def waits_upto(self, seq: int) -> bool:
+        """Whether an arrival with this number or a smaller one waits."""
+        query = "SELECT 1 FROM arrivals WHERE seq <= ? LIMIT 1"
+        return self._db.execute(query, (seq,)).fetchone() is not None
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self._db.execute("SELECT 1 FROM arrivals LIMIT 1").fetchone() is None
+
+    def oldest_pending(self) -> str | None:
+        """When the arrival that waits longest was seen."""
+        (seen_at,) = self._db.execute("SELECT min(seen_at) FROM arrivals").fetchone()
+        return None if seen_at is None else str(seen_at)
+
+    def results(self) -> int:
+        """How many rows there are."""
+        return self._number("SELECT coalesce(max(seq), 0) FROM results")
+
+    def by_status(self, after: int = 0) -> dict[str, int]:
+        """Rows by status, of those that come after number `after`."""
+        query = "SELECT status, count(*) FROM results WHERE seq > ? GROUP BY status ORDER BY status"
+        return dict(self._db.execute(query, (after,)))
+
+    def failures(self) -> list[tuple[str, int, bytes]]:
+        """(reason, how many, one example), most often first."""
+        return self._db.execute(
+            "SELECT reason, count(*), max(path) FROM results WHERE status = 'failed' "
+            "GROUP BY reason ORDER BY count(*) DESC, reason"
+        ).fetchall()
+
+    def ignored(self) -> list[tuple[str, int, bytes]]:
+        """(reason, how many, one example) of the last completed scan of the inbox."""
+        return self._db.execute("SELECT * FROM ignored ORDER BY reason").fetchall()
+
+    def folders(self) -> list[bytes]:
+        """The folders that were backfilled."""
+        return [path for (path,) in self._db.execute("SELECT path FROM folders ORDER BY path")]
+
+    def last_result_at(self) -> str | None:
+        """When the newest row was made."""
+        query = "SELECT classified_at FROM results ORDER BY seq DESC LIMIT 1"
+        row = self._db.execute(query).fetchone()
+        return None if row is None else str(row[0])
+
+    def state_of(self, path: bytes) -> tuple[str, str] | None:
+        """('pending', '') or (status, reason) of a file's newest row; None if it never arrived."""
+        if self._db.execute("SELECT 1 FROM arrivals WHERE path = ?", (path,)).fetchone():
+            return "pending", ""
+        row: tuple[str, str] | None = self._db.execute(
+            "SELECT status, reason FROM results WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,)
+        ).fetchone()
+        return row
+
+    def seq_of(self, identifier: str) -> int | None:
+        """The number of the row with this id."""
+        row = self._db.execute("SELECT seq FROM results WHERE id = ?", (identifier,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def thumbnails(self) -> Iterator[tuple[str, str]]:
+        """(id, thumbnail) of every row that names one."""
+        return self._db.execute("SELECT id, thumbnail FROM results WHERE thumbnail != ''")
+
+    def _number(self, query: str, *values: object) -> int:
+        (number,) = self._db.execute(query, values).fetchone()
+        return int(number)
