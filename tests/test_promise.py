@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -25,21 +24,21 @@ def test_a_file_that_was_overwritten_while_it_waited_is_read_when_it_is_whole_ag
 ) -> None:
     """It was queued whole; when its turn comes, a slow copy over it has come half-way."""
     path = draw_image(project.inbox / "a.jpg", seed=1)
-    queued = Sighting(os.fsencode(path), Signature.of(path.stat()))
+    other = draw_image(project.inbox / "b.jpg", seed=3)
+    queued = [Sighting(os.fsencode(p), Signature.of(p.stat())) for p in (path, other)]
     journal = Journal.open(project.state)
-    journal.enqueue([queued], Priority.LIVE)
+    journal.enqueue(queued, Priority.LIVE)
     journal.close()
     whole = draw_image(project.folder / "new.jpg", seed=2, size=(400, 300)).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     project.configure(settle_seconds=3, rescan_seconds=3600)
     with project.started("run") as daemon:
-        daemon.says("watching")
-        time.sleep(1)
-        assert project.rows == []
+        project.wait_for_rows(1)  # they are of one batch
+        assert [row["path"] for row in project.rows] == [str(other)]
         path.write_bytes(whole)
-        project.wait_for_rows(1)
+        project.wait_for_rows(2)
         assert daemon.stop() == 0
-    project.check_rows(1)
+    project.check_rows(2)
     assert project.row_of("a.jpg")["width"] == "400"
 
 
