@@ -1,8 +1,9 @@
 """`make bench`: classifyd against a script as tutorials write it, as whole processes, in one run.
 
 Prints images a second with their spread, and the ratio, start-up included: the tutorial's is spread
-over fewer images than ours, so the ratio says what a user waits for, not which loop is faster. FOLDER (make bench DATA=FOLDER) gives real
-images; without it, small ones are made from inbox_example. Every guarantee and thumbnails are on.
+over fewer images than ours, so the ratio says what a user waits for, not which loop is faster.
+FOLDER (make bench DATA=FOLDER) gives real images; without it, small ones are made from
+inbox_example. Every guarantee and thumbnails are on.
 """
 
 from __future__ import annotations
