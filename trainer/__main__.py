@@ -119,7 +119,10 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nclassifyd-train: stopped; the model file is as it was", file=sys.stderr)
-        return 1
+        sys.stderr.flush()
+        # The backend's threads are in the middle of something, and may abort if Python takes itself
+        # down around them.
+        os._exit(1)
     return 0
 
 
