@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from classifier.errors import ClassifierError
 from classifier.quiet import quiet
 from trainer.errors import TrainerError
 
+GRACE_SECONDS = 5.0
+_interrupted = threading.Event()
 DEFAULT_OUTPUT = "image_classifier.keras"
 
 
@@ -104,8 +109,33 @@ def _evaluate(arguments: argparse.Namespace) -> None:
           f"accuracy {100 * result['accuracy']:.2f}%")  # fmt: skip
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Ctrl-C. The threads that feed Keras can keep it from ending: they get some time, no more."""
+    _interrupted.set()
+    reminder = threading.Timer(GRACE_SECONDS, _end)
+    reminder.daemon = True
+    reminder.start()
+    raise KeyboardInterrupt
+
+
+def _end() -> None:
+    print("\nclassifyd-train: stopped; the model file is as it was", file=sys.stderr, flush=True)
+    # The backend's threads are in the middle of something, and may abort if Python takes itself
+    # down around them.
+    os._exit(1)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 the command line or data is wrong."""
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        return _run(argv)
+    finally:
+        if _interrupted.is_set():  # Keras may have made another error of it
+            _end()
+
+
+def _run(argv: list[str] | None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     arguments = _parser().parse_args(argv)
@@ -117,12 +147,6 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:  # a full disk, say
         print(f"classifyd-train: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nclassifyd-train: stopped; the model file is as it was", file=sys.stderr)
-        sys.stderr.flush()
-        # The backend's threads are in the middle of something, and may abort if Python takes itself
-        # down around them.
-        os._exit(1)
     return 0
 
 
