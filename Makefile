@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?=
+TRIALS ?=
 # A list of hashes is the whole truth about what gets installed: no package is resolved anew.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
@@ -22,6 +23,10 @@ lint: $(VENV)/.dev
 # DATA=FOLDER gives real images; without it, small ones are drawn.
 bench: $(VENV)/.runtime
 	$(BIN)/python bench/throughput.py $(DATA)
+
+# Hours: TRIALS="killed bombs" runs some of them. What they report goes into docs/TRIALS.md.
+trial: $(VENV)/.dev
+	$(BIN)/python -m trials $(TRIALS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
