@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import signal
-import sqlite3
 import sys
 import time
 import warnings
@@ -47,7 +47,14 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
     command("status", "show what is going on")
-    command("verify", "check that every row, thumbnail and file adds up")
+    verify = command("verify", "check that every row, thumbnail and file adds up")
+    verify.add_argument("--json", action="store_true", help="say it for other programs")
+    retry = command("retry", "try images again that failed")
+    retry.add_argument(
+        "--reason", default="", metavar="TEXT",
+        help="only those whose reason, as `status` shows it, has this text in it",
+    )  # fmt: skip
+    command("rebuild", "make a new journal from results.csv, if the old one is damaged or lost")
     command("check", "check that the configuration is right")
     return parser
 
@@ -93,12 +100,38 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: 
     return 0
 
 
-def _verify(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
+def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
     from daemon.verify import verify
 
     verdict = verify(settings)
-    print(*verdict.lines(), sep="\n")
+    if arguments.json:
+        print(json.dumps(verdict.to_json(), indent=1))
+    else:
+        print(*verdict.lines(), sep="\n")
     return 0 if verdict.adds_up else EXIT_FAILED
+
+
+def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
+    from daemon.retry import retry
+
+    print(*retry(settings, arguments.reason), sep="\n")
+    return 0
+
+
+def _rebuild(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    from daemon.rebuild import rebuild
+
+    done = rebuild(settings)
+    print(f"rows       {done.rows:,} taken over from {settings.results / 'results.csv'}")
+    if done.aside:
+        print(f"kept       the old journal, as {done.aside}")
+    for folder in done.folders:
+        print(f"backfilled {escape(folder)}")
+    print(
+        "Start `classifyd run` now: it finds what waits in the inbox. Run every backfill that was"
+    )
+    print("not at its end again: what has a row gets no second one.")
+    return 0
 
 
 def _check(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
@@ -113,13 +146,19 @@ COMMANDS = {
     "backfill": _backfill,
     "status": _status,
     "verify": _verify,
+    "retry": _retry,
+    "rebuild": _rebuild,
     "check": _check,
 }
 NEED_INBOX = ("run", "check")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 1 failed, 2 configuration wrong, 3 lock held."""
+    """Run one command.
+
+    The exit code: 0 done, 1 failed, 2 configuration wrong, 3 lock held, 4 a write may not have
+    reached the disk.
+    """
     # Until the service counts signals, a Ctrl-C ends this at once and without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)
@@ -134,10 +173,12 @@ def main(argv: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"watchdog\.")
     try:
         from daemon.settings import load
+        from daemon.storage import storing
 
         settings = load(arguments.config, need_inbox=arguments.command in NEED_INBOX)
         logging.getLogger().setLevel(settings.log_level.upper())
-        code = COMMANDS[arguments.command](settings, arguments)
+        with storing(settings.state, settings.results):
+            code = COMMANDS[arguments.command](settings, arguments)
         if sys.stdout is not None:  # as with `>&-`
             sys.stdout.flush()  # here, where a reader that went away is still understood
         return code
@@ -150,12 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `classifyd status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except sqlite3.Error as error:
-        _complain(
-            f"{settings.state / 'journal.sqlite'}: {error}. Mend the disk, or put back a copy"
-        )
-        return EXIT_FAILED
-    except OSError as error:  # a full disk, as a rule
+    except OSError as error:
         logging.getLogger(__name__).debug("where it happened:", exc_info=True)
         _complain(f"{error}. What is done stays done: mend that and start again")
         return EXIT_FAILED

@@ -6,21 +6,32 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from classifier.errors import CancelledError
 from daemon.census import Priority
-from daemon.errors import LockHeldError, SettingsError
-from daemon.journal import FILE_NAME, Journal, Sighting
+from daemon.errors import DiskFullError, LockHeldError, SettingsError
+from daemon.jobs import Sighting
+from daemon.journal import FILE_NAME, Journal
 from daemon.lock import Holder, holder
 from daemon.progress import Progress, progress
-from daemon.service import Service, Source, opened, prepare, raise_trouble, watcher_of
+from daemon.service import (
+    Service,
+    Source,
+    Works,
+    prepare,
+    raise_trouble,
+    wait_for_room,
+    watcher_of,
+    work,
+)
 from daemon.settings import Settings
 from daemon.signals import Signals
+from daemon.storage import storing
 from daemon.walk import walk
+from daemon.watch import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -105,43 +116,66 @@ def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
     A process that drains the queue already is left to do the work; if it ends, it is done here.
     """
     prepare(settings)
-    with Signals() as signals, closing(Journal.open(settings.state)) as journal:
+    with (
+        Signals() as signals,
+        storing(settings.state, settings.results),
+        closing(Journal.open(settings.state)) as journal,
+    ):
         before = journal.results()
         for folder in folders:
             journal.note_folder(folder)
-        sources = [
-            Source(watcher_of(settings, folder, journal, signals, observe=False), Priority.BACKFILL)
-            for folder in folders
-        ]
         with progress() as shown:
-            meter = _Meter(journal, sources, shown)
+            meter = _Meter(journal, shown)
+
+            def sources() -> list[Source]:
+                """New eyes on the folders: what the old ones told may not have been noted."""
+                seeing = [
+                    watcher_of(settings, folder, journal, signals, observe=False)
+                    for folder in folders
+                ]
+                meter.watch(seeing)
+                return [Source(watcher, Priority.BACKFILL) for watcher in seeing]
+
             complete = False
             while not complete and not signals.stops:
                 try:
                     complete = _drain(settings, sources, signals, meter)
-                except CancelledError:
-                    break
                 except LockHeldError as error:
                     log.info("%s, does the work; this process fills its queue", error.who)
-                    complete = _follow(settings, journal, sources, signals, meter)
+                    try:
+                        with storing(settings.state, settings.results):
+                            complete = _follow(settings, journal, sources(), signals, meter)
+                    except DiskFullError as full:
+                        wait_for_room(settings, full, signals)
             meter.read(time.monotonic())
-        ignored: dict[str, tuple[int, bytes]] = {}
-        for source in sources:
-            for reason, (count, example) in source.watcher.ignored.items():
-                ignored[reason] = (ignored.get(reason, (0, b""))[0] + count, example)
         rows = journal.by_status(after=before)
-        return Done(complete, rows, journal.pending(), holder(settings.state), ignored)
+        return Done(complete, rows, journal.pending(), holder(settings.state), meter.ignored)
 
 
 class _Meter:
     """Reads off the journal how much is done, not too often."""
 
-    def __init__(self, journal: Journal, sources: Sequence[Source], shown: Progress) -> None:
+    def __init__(self, journal: Journal, shown: Progress) -> None:
         self._journal = journal
-        self._sources = sources
         self._shown = shown
-        self._left_over = journal.pending(Priority.BACKFILL)  # by one that was interrupted
+        self._watchers: list[Watcher] = []
+        # Left over by a backfill that was interrupted, and found by watchers before the present.
+        self._before = journal.pending(Priority.BACKFILL)
         self._next = 0.0
+
+    def watch(self, watchers: list[Watcher]) -> None:
+        """Count what these find from now on."""
+        self._before += sum(watcher.found for watcher in self._watchers)
+        self._watchers = watchers
+
+    @property
+    def ignored(self) -> dict[str, tuple[int, bytes]]:
+        """What was passed over, by reason: how many, an example."""
+        ignored: dict[str, tuple[int, bytes]] = {}
+        for watcher in self._watchers:
+            for reason, (count, example) in watcher.ignored.items():
+                ignored[reason] = (ignored.get(reason, (0, b""))[0] + count, example)
+        return ignored
 
     def tick(self, now: float) -> None:
         if now >= self._next:
@@ -149,19 +183,24 @@ class _Meter:
             self._next = now + POLL_SECONDS
 
     def read(self, now: float) -> None:
-        total = self._left_over + sum(source.watcher.found for source in self._sources)
+        total = self._before + sum(watcher.found for watcher in self._watchers)
         done = total - min(total, self._journal.pending(Priority.BACKFILL))
         self._shown.update(done, total, now)
 
 
-def _drain(settings: Settings, sources: Sequence[Source], signals: Signals, meter: _Meter) -> bool:
+def _drain(
+    settings: Settings, sources: Callable[[], list[Source]], signals: Signals, meter: _Meter
+) -> bool:
     """Do the work in this process. Gives whether all of it is done."""
-    with opened(settings, "backfill", signals) as works:
-        service = Service(works, sources)
+
+    def drain(works: Works) -> bool:
+        service = Service(works, sources())
         for _ in service.run(signals, until_done=True):
-            raise_trouble(sources)
+            raise_trouble(service.sources)
             meter.tick(time.monotonic())
         return service.done
+
+    return bool(work(settings, "backfill", signals, drain))
 
 
 def _follow(

@@ -12,6 +12,10 @@ class Priority(IntEnum):
     BACKFILL = 1
 
 
+PENDING = "pending"
+NEWEST_FAILED = "status = 'failed' AND seq = (SELECT max(seq) FROM results WHERE path = r.path)"
+
+
 class Census:
     """Questions to an open journal, which `Journal` inherits."""
 
@@ -51,10 +55,32 @@ class Census:
         return dict(self._db.execute(query, (after,)))
 
     def failures(self) -> list[tuple[str, int, bytes]]:
-        """(reason, how many, one example), most often first."""
+        """(reason, how many files, one example), most often first, by the newest row of a file."""
         return self._db.execute(
-            "SELECT reason, count(*), max(path) FROM results WHERE status = 'failed' "
+            f"SELECT reason, count(*), max(path) FROM results AS r WHERE {NEWEST_FAILED} "  # noqa: S608
             "GROUP BY reason ORDER BY count(*) DESC, reason"
+        ).fetchall()
+
+    def failed(self, reason: str) -> Iterator[tuple[bytes, int]]:
+        """(path, how many rows it has) of files whose newest row is `failed`.
+
+        reason: only those in whose reason this text is, in any case.
+        """
+        return self._db.execute(
+            "SELECT path, (SELECT count(*) FROM results WHERE path = r.path) FROM results AS r "  # noqa: S608
+            f"WHERE {NEWEST_FAILED} AND instr(lower(reason), lower(?)) > 0 ORDER BY seq",
+            (reason,),
+        )
+
+    def synced(self) -> int:
+        """The number of the last row that is known to be on the disk in results.csv."""
+        return self._number("SELECT synced FROM outbox")
+
+    def doubles(self) -> list[tuple[bytes, str]]:
+        """(path, sha256) of contents that have more than one row that is not a failure."""
+        return self._db.execute(
+            "SELECT path, sha256 FROM results WHERE status != 'failed' "
+            "GROUP BY path, sha256, model HAVING count(*) > 1"
         ).fetchall()
 
     def ignored(self) -> list[tuple[str, int, bytes]]:
@@ -72,9 +98,9 @@ class Census:
         return None if row is None else str(row[0])
 
     def state_of(self, path: bytes) -> tuple[str, str] | None:
-        """('pending', '') or (status, reason) of a file's newest row; None if it never arrived."""
+        """(PENDING, '') or (status, reason) of a file's newest row; None if it never arrived."""
         if self._db.execute("SELECT 1 FROM arrivals WHERE path = ?", (path,)).fetchone():
-            return "pending", ""
+            return PENDING, ""
         row: tuple[str, str] | None = self._db.execute(
             "SELECT status, reason FROM results WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,)
         ).fetchone()

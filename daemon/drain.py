@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from daemon.journal import Journal, Outcome, Published
+from daemon.jobs import Outcome
+from daemon.journal import Journal, Published
 from daemon.pool import Pool
 from daemon.results import ResultsFile
 from daemon.row import line
@@ -36,11 +37,12 @@ class Drain:
     def tick(self, now: float, *, accept: bool = True) -> list[Outcome]:
         """What was finished. accept: whether new work is taken on.
 
-        Raises `StorageError`, `JournalError` or `PoolError` if it cannot go on.
+        Raises `OSError`, `sqlite3.Error` or `DaemonError` if it cannot go on.
         """
         outcomes = [outcome for batch in self._pool.collect(now) for outcome in batch]
         if outcomes:
-            published = self._journal.finish(outcomes, time.time() + self._retry_seconds)
+            retry_at = time.time() + self._retry_seconds
+            published = self._journal.finish(outcomes, retry_at, self._results.synced)
             self._results.append(published)
             if any(outcome.again for outcome in outcomes):
                 outcomes = _news(outcomes, published)

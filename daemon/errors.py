@@ -40,8 +40,33 @@ class JournalError(DaemonError):
     """The journal cannot be used."""
 
 
+class JournalDamagedError(JournalError):
+    """The journal is not as it was written."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"{path}: the journal is damaged ({what}). No row was touched. See whether the disk "
+            "is sound; then `classifyd rebuild` makes a new journal from results.csv and keeps "
+            "this one aside"
+        )
+
+
 class StorageError(DaemonError):
     """Results could not be written to the disk."""
+
+
+class NotDurableError(StorageError):
+    """A write did not reach the disk for sure. Whoever goes on after that builds on sand."""
+
+    exit_code = 4
+
+
+class DiskFullError(StorageError):
+    """There is no room. It may come back, and nothing has failed until then."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"the disk of {folder} is full: make room. Nothing is lost")
+        self.folder = folder
 
 
 class PoolError(DaemonError):

@@ -10,9 +10,10 @@ so the end of work on the older one does not wipe it out.
 
 from __future__ import annotations
 
-import datetime
+import os
 import sqlite3
 import time
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,19 +21,23 @@ from typing import NamedTuple
 
 from classifier.read import Signature
 from daemon.census import Census, Priority
-from daemon.errors import JournalError
+from daemon.errors import JournalDamagedError, JournalError
+from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.row import Row, line
 
-VERSION = 1
+VERSION = 2
 FILE_NAME = "journal.sqlite"
 BUSY_TIMEOUT_SECONDS = 60
 NO_JOURNAL = "{}: there is no journal yet: nothing was classified so far"
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
+# SQLite's own checkpoints keep a failed fsync to themselves, so they are off, and done here.
+CHECKPOINT_EVERY = 64  # transactions
 
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     path BLOB NOT NULL UNIQUE,     -- the raw bytes of the name
+    root INTEGER NOT NULL,         -- how many of them are the watched folder
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
     priority INTEGER NOT NULL,     -- a smaller number goes first
     attempt INTEGER NOT NULL,      -- above 0: a user asked to try a failed one again
@@ -56,8 +61,11 @@ CREATE TABLE results (             -- the rows of results.csv, in their order
     reason TEXT NOT NULL,
     thumbnail TEXT NOT NULL,
     classified_at TEXT NOT NULL,
-    line BLOB NOT NULL             -- exactly the bytes in results.csv
+    line BLOB NOT NULL,            -- exactly the bytes in results.csv
+    crc INTEGER NOT NULL           -- of the line: SQLite would not notice a flipped bit in it
 );
+CREATE TABLE outbox (synced INTEGER NOT NULL);    -- up to this row, results.csv is on the disk
+INSERT INTO outbox VALUES (0);
 CREATE INDEX results_by_content ON results (path, sha256);
 CREATE TABLE folders (path BLOB PRIMARY KEY, added_at TEXT NOT NULL);    -- backfilled ones
 CREATE TABLE ignored (             -- of the last completed scan
@@ -66,39 +74,10 @@ CREATE TABLE ignored (             -- of the last completed scan
 """
 
 
-class Sighting(NamedTuple):
-    """A file as a scan or an event found it."""
-
-    path: bytes
-    signature: Signature
-
-
-class Job(NamedTuple):
-    """An arrival that is to be worked on now."""
-
-    seq: int
-    path: bytes
-    signature: Signature  # as it was seen
-    attempt: int
-    seen_at: str
-    known: frozenset[str]  # newest contents (SHA-256) of this path that have a row already
-
-
-class Outcome(NamedTuple):
-    """What became of a job.
-
-    signature: of the bytes that were read; None if they could not be.
-    row: None if this content has one already.
-    unsettled: the file does not look as it did when it was seen, or was being written; it is to be
-        tried again later, and to look as `signature` then.
-    again: it could not be read; a scan that finds it takes it up once more.
-    """
-
-    job: Job
-    signature: Signature | None = None
-    row: Row | None = None
-    unsettled: bool = False
-    again: bool = False
+ARRIVE = (
+    "INSERT OR {} INTO arrivals (path, root, size, mtime_ns, ctime_ns, priority, attempt, seen_at, "
+    "not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
+)
 
 
 class Published(NamedTuple):
@@ -106,16 +85,6 @@ class Published(NamedTuple):
 
     seq: int
     line: bytes
-
-
-def content_key(sha256: str | None, signature: Signature) -> str:
-    """What stands for the content in a row's id: its digest, or its looks if it was never read."""
-    return sha256 or "unread " + " ".join(map(str, signature))
-
-
-def timestamp() -> str:
-    """Now, in UTC, to the millisecond."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _switch_to_wal(db: sqlite3.Connection) -> None:
@@ -131,18 +100,33 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
         time.sleep(0.01)
 
 
+def crc32(data: bytes) -> int:
+    return zlib.crc32(data)
+
+
+def damaged(error: sqlite3.Error) -> bool:
+    """Whether it says that the file is not as SQLite wrote it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 class Journal(Census):
     """An open journal. Several processes may have it open; one of them drains it."""
 
+    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
+        super().__init__(connection)
+        self._file = file
+        self._transactions = 0
+
     @classmethod
     def open(cls, state: Path, *, read_only: bool = False) -> Journal:
-        """Open, or make, the journal in a state folder. Raises `JournalError`."""
+        """Open, or make, the journal in a state folder. Raises `JournalError`, `sqlite3.Error`."""
         path = state / FILE_NAME
         if read_only and not path.exists():
             raise JournalError(NO_JOURNAL.format(path))
         try:
             db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
-            journal = cls(db)
+            journal = cls(db, path)
             try:
                 if read_only:
                     db.execute("PRAGMA query_only = ON")
@@ -150,16 +134,32 @@ class Journal(Census):
                     _switch_to_wal(db)
                     # FULL: what is committed outlives a power cut. NORMAL does not promise that.
                     db.execute("PRAGMA synchronous = FULL")
+                    db.execute("PRAGMA wal_autocheckpoint = 0")
                 journal._check_version(path, create=not read_only)
             except BaseException:
                 db.close()
                 raise
-        except sqlite3.Error as error:
-            raise JournalError(f"{path}: the journal cannot be used: {error}") from None
+        except sqlite3.DatabaseError as error:
+            if damaged(error):
+                raise JournalDamagedError(path, str(error)) from None
+            raise
         return journal
 
     def close(self) -> None:
         self._db.close()
+
+    def examine(self) -> None:
+        """See that the file is sound, and bring all of it to the disk once more.
+
+        What the last process could not make durable may look as if it were: it is in the system's
+        memory, and counted as written there. A checkpoint writes it anew.
+
+        Raises `JournalDamagedError`.
+        """
+        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise JournalDamagedError(self._file, found.replace("\n", " "))
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # The queue
 
@@ -180,11 +180,10 @@ class Journal(Census):
                 ).fetchone()
                 # A backfilled file that is rewritten and seen live becomes a live one.
                 before, attempt = (priority, 0) if waiting is None else waiting
-                first = min(before, priority)
+                path, signature, root = sighting
                 self._db.execute(
-                    "INSERT OR REPLACE INTO arrivals (path, size, mtime_ns, ctime_ns, priority, "
-                    "attempt, seen_at, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                    (sighting.path, *sighting.signature, first, attempt, timestamp()),
+                    ARRIVE.format("REPLACE"),
+                    (path, root, *signature, min(before, priority), attempt, timestamp()),
                 )
         return added
 
@@ -195,26 +194,30 @@ class Journal(Census):
         """
         jobs: list[Job] = []
         rows = self._db.execute(
-            "SELECT seq, path, size, mtime_ns, ctime_ns, attempt, seen_at FROM arrivals "
+            "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at FROM arrivals "
             "WHERE not_before <= ? ORDER BY priority, seq LIMIT ?",
             (time.time() if now is None else now, limit + len(in_hand)),
         ).fetchall()
-        for seq, path, size, mtime_ns, ctime_ns, attempt, seen_at in rows:
+        for seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at in rows:
             if path in in_hand or len(jobs) == limit:
                 continue
             # Trying again means to make a row even if there is one.
             known = frozenset() if attempt else self._contents_of(path)
             signature = Signature(size, mtime_ns, ctime_ns)
-            jobs.append(Job(seq, path, signature, attempt, seen_at, known))
+            jobs.append(Job(seq, path, signature, attempt, seen_at, known, root))
         return jobs
 
-    def finish(self, outcomes: Sequence[Outcome], retry_at: float) -> list[Published]:
+    def finish(
+        self, outcomes: Sequence[Outcome], retry_at: float, synced: int = 0
+    ) -> list[Published]:
         """Note in one transaction what became of jobs; the rows to append to results.csv.
 
         retry_at: when an unsettled file is to be tried again, in seconds since 1970.
+        synced: the number of the last row that is known to be on the disk in results.csv.
         """
         published: list[Published] = []
         with self._transaction():
+            self._note_synced(synced)
             for outcome in outcomes:
                 if outcome.unsettled:
                     self._db.execute(
@@ -242,15 +245,16 @@ class Journal(Census):
         )
         return found.fetchone() is not None
 
-    def _receipt(self, path: bytes, row: Row) -> list[Published]:
-        bytes_of_row = line(row)
+    def _receipt(self, path: bytes, row: Row, bytes_of_row: bytes | None = None) -> list[Published]:
+        bytes_of_row = bytes_of_row or line(row)
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO results (id, path, sha256, model, status, label, confidence, "
-            "reason, thumbnail, classified_at, line) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "reason, thumbnail, classified_at, line, crc) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.id, path, row.sha256, row.model, row.status, row.label,
                 float(row.confidence) if row.confidence else None,
-                row.reason, row.thumbnail, row.classified_at, bytes_of_row,
+                row.reason, row.thumbnail, row.classified_at, bytes_of_row, crc32(bytes_of_row),
             ),
         )  # fmt: skip
         if not cursor.rowcount or cursor.lastrowid is None:
@@ -260,9 +264,61 @@ class Journal(Census):
     # The receipt
 
     def lines(self, after: int = 0) -> Iterator[Published]:
-        """The rows of results.csv, in order, from the one after number `after` on."""
-        query = "SELECT seq, line FROM results WHERE seq > ? ORDER BY seq"
-        yield from map(Published._make, self._db.execute(query, (after,)))
+        """The rows of results.csv, in order, from the one after number `after` on.
+
+        Raises `JournalDamagedError` at one that is not as it was written.
+        """
+        query = "SELECT seq, line, crc FROM results WHERE seq > ? ORDER BY seq"
+        for seq, bytes_of_row, crc in self._db.execute(query, (after,)):
+            if crc32(bytes_of_row) != crc:
+                raise JournalDamagedError(self._file, f"row {seq} is not as it was written")
+            yield Published(seq, bytes_of_row)
+
+    def adopt(self, rows: Iterable[tuple[bytes, Row, bytes]]) -> int:
+        """Take over rows of a results.csv whose journal is lost: path, row, line; how many.
+
+        Raises `JournalError` for a row that stands there twice.
+        """
+        count = 0
+        with self._transaction():
+            for path, row, bytes_of_row in rows:
+                if not self._receipt(path, row, bytes_of_row):
+                    raise JournalError(f"the row {row.id} of {row.path} stands there twice")
+                count += 1
+        return count
+
+    def retry(self, reason: str, folders: Collection[bytes]) -> tuple[int, int]:
+        """Put files whose newest row is `failed` into the queue again.
+
+        reason: only those in whose reason this text is, in any case. folders: the watched ones.
+
+        Gives how many were put in, and how many are not there any more. The id of the next row of a
+        path is another one, by the number of rows that it has.
+        """
+        taken = gone = 0
+        with self._transaction():
+            for path, rows in self.failed(reason):
+                try:
+                    signature = Signature.of(os.lstat(path))
+                except OSError:
+                    gone += 1
+                    continue
+                roots = [len(folder) for folder in folders if path.startswith(folder + b"/")]
+                added = self._db.execute(
+                    ARRIVE.format("IGNORE"),  # it may wait already
+                    (path, max(roots, default=0), *signature, Priority.LIVE, rows, timestamp()),
+                )
+                taken += added.rowcount
+        return taken, gone
+
+    def note_synced(self, seq: int) -> None:
+        """Remember that results.csv is on the disk up to row `seq`."""
+        if seq > self.synced():  # else nothing is written
+            with self._transaction():
+                self._note_synced(seq)
+
+    def _note_synced(self, seq: int) -> None:
+        self._db.execute("UPDATE outbox SET synced = ? WHERE synced < ?", (seq, seq))
 
     # Notes of scans
 
@@ -308,6 +364,9 @@ class Journal(Census):
         try:
             yield
             self._db.execute("COMMIT")
+            self._transactions += 1
+            if self._transactions % CHECKPOINT_EVERY == 0:
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except BaseException:
             if self._db.in_transaction:  # on a full disk, SQLite has rolled back itself
                 self._db.execute("ROLLBACK")
@@ -326,5 +385,9 @@ class Journal(Census):
         elif version != VERSION:
             raise JournalError(
                 f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "
-                "update classifyd, or name another `state:` folder"
+                + (
+                    "make one of this version from results.csv with `classifyd rebuild`"
+                    if version < VERSION
+                    else "update classifyd, or name another `state:` folder"
+                )
             )

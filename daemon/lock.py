@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -16,14 +17,17 @@ from daemon.errors import LockHeldError
 # `status` takes the lock for a moment to see whether somebody holds it; that must not look like
 # a running daemon to one that starts just then.
 PATIENCE_SECONDS = 1.0
+# The record is written over in place, and so has its room on the disk even when that is full.
+RECORD_BYTES = 2048
 
 
 class Holder(NamedTuple):
-    """Who holds the lock."""
+    """Who holds the lock, and why it does not work just now, if so."""
 
     pid: int
     command: str
     since: str  # UTC, ISO 8601
+    paused: str = ""
 
     def __str__(self) -> str:
         return f"`classifyd {self.command}`, process {self.pid}, since {self.since}"
@@ -53,10 +57,19 @@ class StateLock:
                 raise LockHeldError(
                     self._path.parent, str(holder) if holder else "another process"
                 ) from None
-        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        os.ftruncate(fd, 0)
-        os.write(fd, json.dumps(Holder(os.getpid(), command, since)._asdict()).encode())
         self._fd = fd
+        self._holder = Holder(os.getpid(), command, _now())
+        self._write(self._holder)
+
+    def pause(self, reason: str) -> None:
+        """Let others know that nothing is done, and why; with no reason: that it goes on."""
+        self._write(self._holder._replace(paused=f"since {_now()}: {reason}" if reason else ""))
+
+    def _write(self, holder: Holder) -> None:
+        assert self._fd is not None
+        record = json.dumps(holder._asdict()).encode().ljust(RECORD_BYTES)
+        with contextlib.suppress(OSError):  # on a full disk; the lock is held all the same
+            os.pwrite(self._fd, record, 0)
 
     def release(self) -> None:
         if self._fd is not None:
@@ -88,6 +101,10 @@ def holder(state: Path) -> Holder | None:
     finally:
         os.close(fd)
     return None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _read(path: Path) -> Holder | None:

@@ -36,7 +36,7 @@ class Ready(NamedTuple):
 class Trouble(NamedTuple):
     """Instead of outcomes: the disk or the system failed, not an image."""
 
-    message: str
+    error: OSError
 
 
 class Channel:

@@ -3,6 +3,10 @@
 A row is appended after the journal holds it, in one write, and made durable. When the file and the
 journal disagree, at the start or because somebody touched the file, the journal is right: the part
 that agrees is kept, the rest is set aside and written anew.
+
+What stands in the file may still not be on the disk: after a failed fsync the system counts it as
+written. So the journal knows up to which row the file was made durable, and at the start the rows
+after that are written once more in their place, which no reader notices.
 """
 
 from __future__ import annotations
@@ -11,11 +15,12 @@ import datetime
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from classifier.durable import sync, sync_folder
 from daemon.errors import StorageError
 from daemon.journal import Journal, Published
 from daemon.row import HEADER
@@ -23,17 +28,21 @@ from daemon.row import HEADER
 log = logging.getLogger(__name__)
 
 FILE_NAME = "results.csv"
+THUMBNAILS = "thumbnails"  # the folder beside it
 
 
 class Agreement(NamedTuple):
     """How far a results.csv agrees with the journal.
 
+    safe, safe_seq: bytes at its start that are known to be on the disk, and the last row in them.
     good: bytes at its start that are as the journal has them, ending with a whole line.
     size: bytes in the file. rest_is_torn: what follows is the beginning of the very next line, as
         a write that was cut short leaves it. complete: no row is missing. last_seq: of the last
         good row.
     """
 
+    safe: int
+    safe_seq: int
     good: int
     size: int
     rest_is_torn: bool
@@ -47,38 +56,46 @@ class Agreement(NamedTuple):
 
 def compare(path: Path, journal: Journal) -> Agreement:
     """Hold a results.csv against the journal, reading both as streams."""
-    header = Published(0, HEADER)
-    expected = chain([header], journal.lines())
-    good, last_seq = 0, 0
+    expected = chain([Published(0, HEADER)], journal.lines())
+    synced = journal.synced()
+    safe = safe_seq = good = last_seq = 0
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return Agreement(0, 0, False, False, 0)
+        return Agreement(0, 0, 0, 0, False, False, 0)
     with file:
         size = os.fstat(file.fileno()).st_size
         for seq, line in expected:
             found = file.read(len(line))
             if found != line:
-                return Agreement(good, size, line.startswith(found), False, last_seq)
+                torn = line.startswith(found)
+                return Agreement(safe, safe_seq, good, size, torn, False, last_seq)
             good += len(line)
             last_seq = seq
-    return Agreement(good, size, False, True, last_seq)
+            if 0 < seq <= synced:
+                safe, safe_seq = good, seq
+    return Agreement(safe, safe_seq, good, size, False, True, last_seq)
 
 
 class ResultsFile:
-    """The open results.csv. Only the process that holds the state lock has one."""
+    """The open results.csv. Only the process that holds the state lock has one.
+
+    synced: the number of the last row in it that is known to be on the disk.
+    """
 
     def __init__(self, folder: Path, journal: Journal) -> None:
+        """Raises what `mend` does."""
         self._path = folder / FILE_NAME
         self._journal = journal
         self._fd = -1
         self._size = 0
+        self.synced = 0
         self.mend()
 
     def append(self, rows: Sequence[Published]) -> None:
         """Write rows that the journal holds, and make them durable.
 
-        Raises `StorageError` if that fails. The rows are not lost: the next start writes them.
+        Raises `OSError` if that fails. The rows are not lost: the next start writes them.
         """
         if not rows:
             return
@@ -89,63 +106,65 @@ class ResultsFile:
             self.mend()
             return  # mending wrote these rows too
         data = b"".join(row.line for row in rows)
-        try:
-            written = os.write(self._fd, data)
-            if written != len(data):
-                raise OSError(0, f"only {written} of {len(data)} bytes were written")
-            os.fdatasync(self._fd)
-        except OSError as error:
-            raise self._failed(error) from None
+        rest = data
+        while rest:  # in one write, unless the disk is full: then the next one says so
+            rest = rest[os.write(self._fd, rest) :]
+        sync(self._fd, self._path, os.fdatasync)
         self._size += len(data)
+        self.synced = rows[-1].seq
 
     def mend(self) -> None:
-        """Make the file agree with the journal, byte for byte."""
+        """Make the file agree with the journal, byte for byte, and be on the disk.
+
+        Raises `OSError`, and `StorageError` if this is not the journal of these results.
+        """
         self.close()
-        try:
-            agreement = compare(self._path, self._journal)
-            if agreement.size > len(HEADER) and not self._journal.results():
-                raise StorageError(
-                    f"{self._path} has rows, and the journal has none: it is not the journal of "
-                    "these results. Put the state folder back, or move the results elsewhere"
-                )
-            new = agreement.size == 0
-            if agreement.size > agreement.good and not agreement.rest_is_torn:
-                self._set_aside()
-            self._fd = os.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
+        agreement = compare(self._path, self._journal)
+        if agreement.size > len(HEADER) and not self._journal.results():
+            raise StorageError(
+                f"{self._path} has rows, and the journal has none: it is not the journal of these "
+                "results. Put the state folder back, or make a journal from the results with "
+                "`classifyd rebuild`, or move the results elsewhere"
             )
+        if agreement.size > agreement.good and not agreement.rest_is_torn:
+            self._set_aside()
+        last = self._journal.results()
+        if not agreement.exact or agreement.safe < agreement.good:
+            self._write_from(agreement)
+        if agreement.size == 0:
+            sync_folder(self._path.parent)  # else the name could be lost in a power cut
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._size = os.fstat(self._fd).st_size
+        self.synced = last
+        self._journal.note_synced(last)
+
+    def _write_from(self, agreement: Agreement) -> None:
+        """Write what is wrong or missing, and anew what may not be on the disk."""
+        # Not to append: the rows that are right already are written over themselves.
+        missing = 0
+        self._path.touch()
+        with self._path.open("r+b") as file:
             if not agreement.exact:
-                os.ftruncate(self._fd, agreement.good)
-                self._size = agreement.good
-                missing = self._write(
-                    chain(
-                        [] if agreement.good else [Published(0, HEADER)],
-                        self._journal.lines(agreement.last_seq),
-                    )
-                )
-                os.fsync(self._fd)
-                if not new or missing > 1:  # the header alone is how every file begins
-                    log.warning(
-                        "mended %s: kept %d bytes, cut %d, wrote %d lines",
-                        self._path, agreement.good, agreement.size - agreement.good, missing,
-                    )  # fmt: skip
-            if new:
-                sync_folder(self._path.parent)  # else the name could be lost in a power cut
-            self._size = os.fstat(self._fd).st_size
-        except OSError as error:
-            raise self._failed(error) from None
+                file.truncate(agreement.good)
+            file.seek(agreement.safe)
+            if not agreement.safe:
+                file.write(HEADER)
+            for seq, line in self._journal.lines(agreement.safe_seq):
+                file.write(line)
+                missing += seq > agreement.last_seq
+            file.flush()
+            sync(file.fileno(), self._path)
+        cut = agreement.size - agreement.good
+        if missing or cut:
+            log.warning(
+                "mended %s: kept %d bytes, cut %d, wrote %d lines",
+                self._path, agreement.good, cut, missing,
+            )  # fmt: skip
 
     def close(self) -> None:
         if self._fd != -1:
             os.close(self._fd)
             self._fd = -1
-
-    def _write(self, rows: Iterator[Published]) -> int:
-        count = 0
-        with open(self._fd, "ab", closefd=False) as file:
-            for count, row in enumerate(rows, 1):  # noqa: B007
-                file.write(row.line)
-        return count
 
     def _intact(self) -> bool:
         """Whether the name still leads to our file and nobody wrote to it."""
@@ -158,25 +177,14 @@ class ResultsFile:
     def _set_aside(self) -> None:
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")
         aside = self._path.with_name(f"{FILE_NAME}.damaged-{stamp}")
-        with self._path.open("rb") as damaged, aside.open("xb") as kept:
-            shutil.copyfileobj(damaged, kept)
-            kept.flush()
-            os.fsync(kept.fileno())
+        try:
+            with self._path.open("rb") as damaged, aside.open("xb") as kept:
+                shutil.copyfileobj(damaged, kept)
+                kept.flush()
+                sync(kept.fileno(), aside)
+        except OSError:
+            aside.unlink(missing_ok=True)  # half of it would be of no use
+            raise
         sync_folder(aside.parent)
         log.warning("%s is not as the journal has it; what was there is kept as %s",
                     self._path, aside.name)  # fmt: skip
-
-    def _failed(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"{self._path} could not be written: {error.strerror or error}. Nothing is lost: mend "
-            "the disk and start again"
-        )
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -7,23 +7,33 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from typing import NamedTuple
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from classifier.compile import Program, compiled
-from classifier.errors import CancelledError
+from classifier.durable import sync_folder
+from classifier.errors import CancelledError, ModelError
 from daemon.census import Priority
 from daemon.drain import Drain
-from daemon.errors import DaemonError, LockHeldError, ResultsHeldError, SettingsError
-from daemon.journal import Journal, Outcome
+from daemon.errors import (
+    DaemonError,
+    DiskFullError,
+    LockHeldError,
+    ResultsHeldError,
+    SettingsError,
+)
+from daemon.jobs import Outcome
+from daemon.journal import Journal
 from daemon.lock import StateLock
 from daemon.messages import Plan
 from daemon.pool import Pool
 from daemon.results import FILE_NAME as RESULTS_NAME
-from daemon.results import ResultsFile
+from daemon.results import THUMBNAILS, ResultsFile
 from daemon.row import escape
 from daemon.settings import Settings
 from daemon.signals import Signals
+from daemon.storage import full, storing
 from daemon.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -35,6 +45,9 @@ IDLE_SECONDS = 0.5
 FINISH_SECONDS = 4.0
 REPORT_SECONDS = 10.0
 MAX_FAILURES_LOGGED = 10  # of one report; results.csv has them all
+FULL_DISK_SECONDS = 2.0  # how often to see whether there is room again
+
+T = TypeVar("T")
 
 
 class Source(NamedTuple):
@@ -55,8 +68,16 @@ class Works(NamedTuple):
 def prepare(settings: Settings) -> None:
     """Make the folders that are ours."""
     os.umask(os.umask(0o777) | 0o022)  # whatever the user's, nobody else may write to what we make
-    for folder in (settings.state, settings.results):
-        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (settings.state, settings.results / THUMBNAILS):
+        _make(folder)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, with those above it, so that a power cut does not take their names."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def bind(settings: Settings) -> None:
@@ -80,15 +101,20 @@ def bind(settings: Settings) -> None:
 
 def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Program:
     """The model of the settings, compiled. Raises `ModelError`, and `CancelledError` if asked."""
-    return compiled(settings.model, settings.state / "models", settings.description, cancelled)
+    try:
+        return compiled(settings.model, settings.state / "models", settings.description, cancelled)
+    except ModelError:
+        if full([settings.state]):  # whatever it was that went wrong then
+            raise DiskFullError(settings.state) from None
+        raise
 
 
 @contextmanager
-def opened(settings: Settings, command: str, signals: Signals) -> Iterator[Works]:
-    """Lock the state folder, bring results.csv in line with the journal, start the workers.
+def locked(settings: Settings, command: str) -> Iterator[StateLock]:
+    """Hold the state folder and the results folder.
 
-    Raises `LockHeldError` if another process drains this queue, `CancelledError` if a signal comes
-    while the model is compiled.
+    Raises `LockHeldError` if another process drains this queue, `ResultsHeldError` if one with
+    another queue writes to these results.
     """
     prepare(settings)
     with StateLock(settings.state) as lock, StateLock(settings.results, ".lock") as results_lock:
@@ -101,27 +127,40 @@ def opened(settings: Settings, command: str, signals: Signals) -> Iterator[Works
                 f"{settings.results}: {held.who} writes its results here, with another state "
                 "folder. Name another folder under `results:`"
             ) from None
-        program = program_of(settings, lambda: signals.stops > 0)
-        log.info(
-            "model %s (%s): %d classes; %s",
-            program.digest[:12], settings.model.name, len(program.contract.labels), program.note,
-        )  # fmt: skip
-        limits = settings.limits
-        plan = Plan(
-            program=program,
-            results=settings.results,
-            scratch=settings.state,
-            thumbnails=settings.thumbnails.when,
-            min_confidence=settings.min_confidence,
-            max_bytes=int(limits.megabytes * 1e6),
-            max_pixels=int(limits.megapixels * 1e6),
-        )
-        # The workers first: they load the model while the journal and results.csv are opened.
-        with (
-            closing(Pool(plan, settings.worker_count, limits.image_seconds)) as pool,
-            closing(Journal.open(settings.state)) as journal,
-            closing(ResultsFile(settings.results, journal)) as results,
-        ):
+        yield lock
+
+
+@contextmanager
+def opened(settings: Settings, signals: Signals) -> Iterator[Works]:
+    """Bring results.csv in line with the journal, start the workers. The lock must be held.
+
+    Raises `CancelledError` if a signal comes while the model is compiled, and what `storing` does.
+    """
+    program = program_of(settings, lambda: signals.stops > 0)
+    log.info(
+        "model %s (%s): %d classes; %s",
+        program.digest[:12], settings.model.name, len(program.contract.labels), program.note,
+    )  # fmt: skip
+    limits = settings.limits
+    plan = Plan(
+        program=program,
+        results=settings.results,
+        scratch=settings.state,
+        thumbnails=settings.thumbnails.when,
+        min_confidence=settings.min_confidence,
+        max_bytes=int(limits.megabytes * 1e6),
+        max_pixels=int(limits.megapixels * 1e6),
+    )
+    # The workers first: they load the model while the journal and results.csv are opened.
+    with (
+        storing(settings.state, settings.results),
+        closing(
+            Pool(plan, settings.worker_count, limits.image_seconds, limits.worker_images)
+        ) as pool,
+        closing(Journal.open(settings.state)) as journal,
+    ):
+        journal.examine()
+        with closing(ResultsFile(settings.results, journal)) as results:
             drain = Drain(
                 journal,
                 results,
@@ -131,6 +170,44 @@ def opened(settings: Settings, command: str, signals: Signals) -> Iterator[Works
                 retry_seconds=settings.settle_seconds,
             )
             yield Works(journal, pool, drain)
+            journal.note_synced(results.synced)
+
+
+def work(
+    settings: Settings, command: str, signals: Signals, body: Callable[[Works], T]
+) -> T | None:
+    """Lock, open and do the work; while the disk is full, wait, and begin anew when there is room.
+
+    To begin anew is what every crash leads to as well, so there is no second way to go on.
+
+    Gives None if a signal came before the end. Raises what `locked` and `opened` do.
+    """
+    with locked(settings, command) as lock:
+        while not signals.stops:
+            try:
+                with opened(settings, signals) as works:
+                    return body(works)
+            except DiskFullError as error:
+                wait_for_room(settings, error, signals, lock)
+            except CancelledError:
+                break
+    return None
+
+
+def wait_for_room(
+    settings: Settings, error: DiskFullError, signals: Signals, lock: StateLock | None = None
+) -> None:
+    """Come back when there is room on the disk again, or a signal came."""
+    log.error("%s: images wait, none fails for this, and it goes on by itself", error)
+    if lock is not None:
+        lock.pause(str(error))
+    while not signals.stops:
+        signals.wait([], FULL_DISK_SECONDS)
+        if full([settings.state, settings.results]) is None:
+            log.info("there is room again")
+            break
+    if lock is not None:
+        lock.pause("")
 
 
 def watcher_of(
@@ -186,13 +263,13 @@ class Service:
 
     def __init__(self, works: Works, sources: Sequence[Source]) -> None:
         self._works = works
-        self._sources = sources
+        self.sources = sources
         self._scans = {id(source): 0 for source in sources}
         self._report = Report()
 
     def tick(self, now: float) -> list[Outcome]:
-        """One turn; what was finished in it."""
-        for source in self._sources:
+        """One turn; what was finished in it. Raises what `Drain.tick` does."""
+        for source in self.sources:
             if found := source.watcher.tick(now):
                 self._works.journal.enqueue(found, source.priority)
             self._note_scan(source)
@@ -201,13 +278,13 @@ class Service:
     def next_due(self, now: float) -> float:
         """When `tick` is to be called again even if nothing happens, by the monotonic clock."""
         held_back = self._works.drain.next_due()
-        dues = [source.watcher.next_due(now) for source in self._sources]
+        dues = [source.watcher.next_due(now) for source in self.sources]
         return min([now + IDLE_SECONDS, *dues, *([held_back] if held_back is not None else [])])
 
     @property
     def done(self) -> bool:
         """Whether all that the sources hold has its row."""
-        return all(source.watcher.idle for source in self._sources) and self._works.drain.done
+        return all(source.watcher.idle for source in self.sources) and self._works.drain.done
 
     def run(self, signals: Signals, *, until_done: bool) -> Iterator[list[Outcome]]:
         """Turn after turn, until a signal asks to stop or, if asked for, all is done."""
@@ -261,21 +338,21 @@ def run(settings: Settings, *, once: bool) -> bool:
     Gives whether it ended as it should: a signal ends the first, but cuts the second short.
     """
     with Signals() as signals:
-        with (
-            suppress(CancelledError),
-            opened(settings, "run --once" if once else "run", signals) as works,
-        ):
-            inbox = os.fsencode(settings.inbox)
+        inbox = os.fsencode(settings.inbox)
+
+        def watch(works: Works) -> None:
             watcher = watcher_of(settings, inbox, works.journal, signals, observe=not once)
             sources = [Source(watcher, Priority.LIVE)]
             log.info(
                 "%s %s; workers: %d; rows go to %s",
                 "classifying what is in" if once else "watching", escape(inbox),
-                settings.worker_count, settings.results / "results.csv",
+                settings.worker_count, settings.results / RESULTS_NAME,
             )  # fmt: skip
             with closing(watcher):
                 for _ in Service(works, sources).run(signals, until_done=once):
                     if once:
                         raise_trouble(sources)
+
+        work(settings, "run --once" if once else "run", signals, watch)
         log.info("done" if once and not signals.stops else "stopped")
         return not (once and signals.stops)

@@ -53,6 +53,7 @@ class Limits(_Section):
     image_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     megapixels: Annotated[float, Field(gt=0, le=1000)] = 100.0
     megabytes: Annotated[float, Field(gt=0, le=4096)] = 256.0
+    worker_images: Annotated[int, Field(ge=1)] = 100_000
 
 
 class Settings(_Section):

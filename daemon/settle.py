@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.read import Signature
-from daemon.journal import Sighting
+from daemon.jobs import Sighting
 
 # A writer that keeps its file open is waited for this long after the last change.
 WRITER_PATIENCE_SECONDS = 300.0
@@ -67,6 +67,7 @@ def _is_local(device: int) -> bool:
 
 class _Waiting(NamedTuple):
     signature: Signature
+    root: int
     quiet_since: float  # by the monotonic clock
     next_look: float
 
@@ -83,7 +84,7 @@ class Settling:
 
     def add(self, sighting: Sighting, now: float, age_seconds: float = 0.0) -> bool:
         """True if the file is whole already, by how long ago it was last modified."""
-        path, signature = sighting
+        path, signature, root = sighting
         waiting = self._waiting.get(path)
         if waiting is not None and waiting.signature == signature:
             quiet_since = waiting.quiet_since
@@ -97,7 +98,7 @@ class Settling:
         else:
             self._waiting.pop(path, None)
             return True
-        self._waiting[path] = _Waiting(signature, quiet_since, next_look)
+        self._waiting[path] = _Waiting(signature, root, quiet_since, next_look)
         return False
 
     def discard(self, path: bytes) -> None:
@@ -117,7 +118,7 @@ class Settling:
             if not stat.S_ISREG(status.st_mode):  # another thing has taken its name
                 del self._waiting[path]
                 continue
-            sighting = Sighting(path, Signature.of(status))
+            sighting = Sighting(path, Signature.of(status), waiting.root)
             if self.add(sighting, now):
                 ready.append(sighting)
         return ready

@@ -16,6 +16,8 @@ def lines(settings: Settings) -> Iterator[str]:
     """The report, line by line."""
     at_work = holder(settings.state)
     yield f"running    {at_work or 'no'}"
+    if at_work and at_work.paused:
+        yield f"paused     {at_work.paused}; it goes on by itself"
     yield f"inbox      {settings.inbox}"
     if not (settings.state / FILE_NAME).exists():
         yield f"rows       none: nothing was classified yet into {settings.results}"

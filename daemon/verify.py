@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import os
 import time
 from collections import Counter
@@ -11,18 +12,23 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from daemon.journal import Journal, Sighting
+from classifier.read import Signature
+from daemon.census import PENDING
+from daemon.jobs import Sighting
+from daemon.journal import Journal
 from daemon.lock import holder
 from daemon.results import FILE_NAME
 from daemon.row import HEADER, Row, escape
 from daemon.settings import Settings
-from daemon.walk import Found, walk
+from daemon.walk import walk
 
 # A daemon at work commits rows to the journal a moment before it appends them to the file.
 LAG_SECONDS = 3.0
 MAX_NAMED = 20
+# For a scan of a large inbox to come to its end.
+SCAN_SECONDS = 60.0
 NOT_SEEN = "not seen"
 
 
@@ -54,12 +60,22 @@ class Verdict:
     thumbnails: int = 0
     thumbnail_faults: Faults = field(default_factory=Faults)
     files: Counter[str] = field(default_factory=Counter)
+    file_faults: Faults = field(default_factory=Faults)
     ignored: Counter[str] = field(default_factory=Counter)
     unseen: bytes | None = None  # an example of a file that never came into the queue
 
     @property
+    def faults(self) -> tuple[Faults, ...]:
+        return self.row_faults, self.thumbnail_faults, self.file_faults
+
+    @property
+    def count(self) -> int:
+        """How many faults there are."""
+        return sum(faults.count for faults in self.faults)
+
+    @property
     def adds_up(self) -> bool:
-        return not self.row_faults.count and not self.thumbnail_faults.count
+        return not self.count
 
     def lines(self) -> Iterator[str]:
         """The report, line by line."""
@@ -70,17 +86,34 @@ class Verdict:
             yield f"not seen   such as {escape(self.unseen)}: the next scan takes them"
         for reason, count in sorted(self.ignored.items()):
             yield f"ignored    {count:,}: {reason}"
-        yield from self.row_faults.lines()
-        yield from self.thumbnail_faults.lines()
+        for faults in self.faults:
+            yield from faults.lines()
         if self.adds_up:
             yield "It adds up: every row is there, once, as it was written."
             return
-        count = self.row_faults.count + self.thumbnail_faults.count
-        yield f"It does not add up: {count:,} {'fault' if count == 1 else 'faults'}."
+        yield f"It does not add up: {self.count:,} {'fault' if self.count == 1 else 'faults'}."
         if self.row_faults.count:
             yield f"{FILE_NAME} is mended from the journal at the next start of `classifyd run`."
         if self.thumbnail_faults.count:
             yield "Thumbnails that are gone are not drawn again; their rows are right all the same."
+
+    def to_json(self) -> dict[str, Any]:
+        """For other programs. Every file is counted in exactly one of `files` and `ignored`."""
+        files = self.files
+        return {
+            "adds_up": self.adds_up,
+            "rows": self.rows,
+            "thumbnails": self.thumbnails,
+            "files": {
+                "done": files["classified"] + files["uncertain"],
+                "failed": files["failed"],
+                "pending": files["pending"],
+                "not_seen": files[NOT_SEEN],
+            },
+            "ignored": dict(sorted(self.ignored.items())),
+            "faults": self.count,
+            "examples": [sentence for faults in self.faults for sentence in faults.named],
+        }
 
 
 def verify(settings: Settings) -> Verdict:
@@ -88,6 +121,8 @@ def verify(settings: Settings) -> Verdict:
     with closing(Journal.open(settings.state, read_only=True)) as journal:
         rows = journal.results()
         verdict = Verdict(rows, _row_faults_that_stay(settings, journal, rows))
+        for path, sha256 in journal.doubles():
+            verdict.row_faults.add(f"{escape(path)} has two rows for one content ({sha256})")
         for identifier, thumbnail in journal.thumbnails():
             verdict.thumbnails += 1
             if not (settings.results / thumbnail).is_file():
@@ -177,31 +212,48 @@ def _missing(line: bytes) -> str:
 def _count_files(settings: Settings, journal: Journal, verdict: Verdict) -> None:
     """What became of every file that is in the inbox or a backfilled folder now."""
     extensions = frozenset(map(os.fsencode, settings.extensions))
+    inbox = os.fsencode(settings.inbox)
+    seen_until = _scanned_until(settings)
     counted: set[bytes] = set()  # roots only: a folder inside another one is walked with it
-    for folder in sorted({os.fsencode(settings.inbox), *journal.folders()}):
+    for folder in sorted({inbox, *journal.folders()}):
         if any(folder.startswith(root + b"/") for root in counted):
             continue
         counted.add(folder)
         try:
             for found in walk(folder, extensions):
-                if found.ignored is not None:
-                    verdict.ignored[found.ignored] += 1
+                if found.signature is None:
+                    verdict.ignored[found.ignored or ""] += 1
                     continue
-                state = _state(journal, found)
+                state = _state(journal, found.path, found.signature)
                 verdict.files[state] += 1
-                if state == NOT_SEEN:
-                    verdict.unseen = found.path
+                if state != NOT_SEEN:
+                    continue
+                verdict.unseen = found.path
+                if folder == inbox and found.signature.ctime_ns < seen_until * 1e9:
+                    verdict.file_faults.add(
+                        f"{escape(found.path)} is neither done, failed, pending nor ignored, and "
+                        "`classifyd run` must have seen it"
+                    )
         except OSError as error:
             verdict.ignored[f"{escape(folder)} cannot be read ({error.strerror})"] += 1
 
 
-def _state(journal: Journal, found: Found) -> str:
-    """What became of a file as it looks now."""
-    newest = journal.state_of(found.path)
+def _scanned_until(settings: Settings) -> float:
+    """A daemon at work has seen what was not changed since this time, in seconds since 1970."""
+    at_work = holder(settings.state)
+    if at_work is None or at_work.command != "run" or at_work.paused:
+        return 0
+    ago = time.time() - (2 * settings.rescan_seconds + settings.settle_seconds + SCAN_SECONDS)
+    began = datetime.datetime.fromisoformat(at_work.since).timestamp()
+    return ago if began < ago else 0
+
+
+def _state(journal: Journal, path: bytes, signature: Signature) -> str:
+    """What became of a file as it looks now: it is in one state, and in one only."""
+    newest = journal.state_of(path)
     if newest is None:
         return NOT_SEEN
     state, _ = newest
-    if state in ("classified", "uncertain") and found.signature is not None:
-        changed = journal.unseen([Sighting(found.path, found.signature)])
-        return NOT_SEEN if changed else state
-    return state
+    if state == PENDING:
+        return state
+    return NOT_SEEN if journal.unseen([Sighting(path, signature)]) else state

@@ -16,7 +16,7 @@ from itertools import islice
 
 from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent
 
-from daemon.journal import Sighting
+from daemon.jobs import Sighting
 from daemon.observe import Events, Observation, observe
 from daemon.row import escape
 from daemon.settle import Settling, is_being_written
@@ -49,6 +49,7 @@ class Watcher:
         """unseen: which sightings are news. wake: called when an event came, from another thread.
         observe: False for a single scan."""
         self.folder = inbox
+        self._root = len(inbox.rstrip(b"/"))
         self._extensions = extensions
         self._rescan_seconds = rescan_seconds
         self._unseen = unseen
@@ -143,7 +144,7 @@ class Watcher:
             found = look(path, self._extensions, os.lstat(path))
         except OSError:
             return None  # gone again
-        return None if found.signature is None else Sighting(path, found.signature)
+        return None if found.signature is None else Sighting(path, found.signature, self._root)
 
     def _is_whole(self, event: FileSystemEvent, found: Sighting) -> bool:
         """By what the event says. An empty file is as a rule one that is about to be filled."""
@@ -193,7 +194,7 @@ class Watcher:
         images = []
         for found in part:
             if found.signature is not None:
-                images.append(Sighting(found.path, found.signature))
+                images.append(Sighting(found.path, found.signature, self._root))
             elif found.ignored is not None:
                 count, example = self._ignored.get(found.ignored, (0, found.path))
                 self._ignored[found.ignored] = (count + 1, example)

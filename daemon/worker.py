@@ -16,17 +16,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classifier.errors import ModelError, UnreadableError, UnsettledError
-from daemon.journal import Job, Outcome, content_key, timestamp
+from classifier.durable import sync_file, sync_folder
+from classifier.errors import ImageError, ModelError, UnreadableError, UnsettledError
+from classifier.read import read
+from daemon.jobs import Job, Outcome, failed, identifier, timestamp
 from daemon.messages import Channel, Plan, Progress, Ready, Trouble
-from daemon.row import Row, escape, row_id
+from daemon.results import THUMBNAILS
+from daemon.row import Row, escape
 
 if TYPE_CHECKING:
     from classifier.classify import Classifier, Prediction
     from daemon.thumbnail import Thumbnailer
 
 PR_SET_PDEATHSIG = 1
-THUMBNAILS = "thumbnails"
 
 
 class Worker:
@@ -65,51 +67,75 @@ class Worker:
         _make_durable(written, self._progress.step)
         return outcomes
 
+    def judge(self, job: Job) -> Outcome:
+        """The outcome of an image that no worker came back from. It is not decoded any more, only
+        read: without its digest, the same bytes written once more would be news."""
+        try:
+            content = read(job.path, self._plan.max_bytes)
+        except UnsettledError:
+            return Outcome(job, unsettled=True)
+        except ImageError:  # it is gone meanwhile
+            return failed(job, job.verdict, self._model)
+        if content.signature != job.signature:  # these bytes are not the guilty ones
+            return Outcome(job, content.signature, unsettled=True)
+        if content.sha256 in job.known:
+            return Outcome(job, content.signature)
+        return failed(
+            job, job.verdict, self._model, sha256=content.sha256, signature=content.signature
+        )
+
+    @property
+    def _model(self) -> str:
+        return self._plan.program.digest[:12]
+
     def _outcome(self, job: Job, prediction: Prediction, written: list[Path]) -> Outcome:
         changed = prediction.signature not in (None, job.signature)
         if changed or isinstance(prediction.error, UnsettledError):
             return Outcome(job, prediction.signature, unsettled=True)
         if prediction.sha256 is not None and prediction.sha256 in job.known:
             return Outcome(job, prediction.signature)
-        plan = self._plan
-        model = plan.program.digest[:12]
-        content = content_key(prediction.sha256, job.signature)
-        identifier = row_id(job.path, content, model, job.attempt)
-        failed = prediction.error is not None
-        uncertain = not failed and prediction.confidence < plan.min_confidence
+        if prediction.error is not None:
+            return failed(
+                job,
+                str(prediction.error),
+                self._model,
+                sha256=prediction.sha256,
+                signature=prediction.signature,
+                again=isinstance(prediction.error, UnreadableError),
+            )
+        row_id = identifier(job, prediction.sha256, self._model)
+        uncertain = prediction.confidence < self._plan.min_confidence
         thumbnail = ""
-        if not failed and (
-            plan.thumbnails == "all" or (plan.thumbnails == "uncertain" and uncertain)
-        ):
-            thumbnail = self._annotate(job, prediction, identifier, uncertain, written)
+        wanted = self._plan.thumbnails
+        if wanted == "all" or (wanted == "uncertain" and uncertain):
+            thumbnail = self._annotate(job, prediction, row_id, uncertain, written)
             self._progress.step()
         row = Row(
-            id=identifier,
+            id=row_id,
             path=escape(job.path),
             label=prediction.label,
-            confidence="" if failed else f"{prediction.confidence:.4f}",
+            confidence=f"{prediction.confidence:.4f}",
             alternatives=" ".join(
                 f"{label}:{share:.2f}" for label, share in prediction.alternatives
             ),
-            status="failed" if failed else "uncertain" if uncertain else "classified",
-            reason=str(prediction.error or ""),
-            width=prediction.width or None,
-            height=prediction.height or None,
+            status="uncertain" if uncertain else "classified",
+            reason="",
+            width=prediction.width,
+            height=prediction.height,
             bytes=(prediction.signature or job.signature).size,
             sha256=prediction.sha256 or "",
-            model=model,
+            model=self._model,
             seen_at=job.seen_at,
             classified_at=timestamp(),
             thumbnail=thumbnail,
         )
-        again = isinstance(prediction.error, UnreadableError)
-        return Outcome(job, prediction.signature, row, again=again)
+        return Outcome(job, prediction.signature, row)
 
     def _annotate(
         self,
         job: Job,
         prediction: Prediction,
-        identifier: str,
+        row_id: str,
         uncertain: bool,
         written: list[Path],
     ) -> str:
@@ -119,7 +145,7 @@ class Worker:
         """
         assert self._thumbnailer is not None
         assert prediction.picture is not None
-        relative = Path(THUMBNAILS, job.seen_at[:10], f"{identifier}.jpg")
+        relative = Path(THUMBNAILS, job.seen_at[:10], f"{row_id}.jpg")
         target = self._plan.results / relative
         image = self._thumbnailer.render(
             prediction.picture,
@@ -140,13 +166,11 @@ def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
 
     on_file is called as each is safe: a slow disk is no image that hangs.
     """
-    folders = {parent for path in files for parent in (path.parent, path.parent.parent)}
-    for path in [*files, *folders]:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    for path in files:
+        sync_file(path)
+        on_file()
+    for folder in {parent for path in files for parent in (path.parent, path.parent.parent)}:
+        sync_folder(folder)
         on_file()
 
 
@@ -170,9 +194,9 @@ def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None
             jobs = channel.receive()
             answer: list[Outcome] | Trouble
             try:
-                answer = worker.work(jobs)
+                answer = [worker.judge(jobs[0])] if jobs[0].verdict else worker.work(jobs)
             except OSError as error:
-                answer = Trouble(f"{error.filename or 'a thumbnail'}: {error.strerror or error}")
+                answer = Trouble(error)
             channel.send(answer)
     except EOFError:
         return

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from daemon.journal import Job, Outcome
+from daemon.jobs import Job, Outcome
 from daemon.messages import Plan, Progress
 from daemon.worker import Worker, main
 
@@ -24,6 +24,7 @@ class StrangeWorker(Worker):
     `crash_at_start_N` makes the first N of them fail."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
+        self._plan = plan
         self._progress = progress
         with (plan.scratch / "starts").open("a") as file:
             file.write(f"{os.getpid()}\n")
@@ -52,6 +53,11 @@ class StrangeWorker(Worker):
                 raise OSError(28, "No space left on device", "/results/thumbnails/a.jpg")
             self._progress.step()
         return [Outcome(job, job.signature) for job in jobs]
+
+    def judge(self, job: Job) -> Outcome:
+        if b"unreadable" in job.path:
+            os._exit(9)
+        return super().judge(job)
 
 
 if __name__ == "__main__":

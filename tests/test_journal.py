@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from classifier.read import Signature
+from daemon.census import Priority
 from daemon.errors import JournalError
-from daemon.journal import FILE_NAME, Job, Journal, Outcome, Priority, Sighting
+from daemon.jobs import Job, Outcome, Sighting
+from daemon.journal import FILE_NAME, Journal
 from daemon.row import Row, row_id
 
 A, B, C = b"/in/a.jpg", b"/in/b.jpg", b"/in/\xff,\n.jpg"

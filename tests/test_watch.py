@@ -15,7 +15,7 @@ import pytest
 
 from classifier.read import Signature
 from daemon import observe
-from daemon.journal import Sighting
+from daemon.jobs import Sighting
 from daemon.settle import WRITER_PATIENCE_SECONDS, is_being_written
 from daemon.watch import Watcher
 

@@ -1,0 +1,45 @@
+"""What is written is made to outlive a power cut: bytes by their file, names by their folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+class SyncError(OSError):
+    """The system could not make a write durable.
+
+    Never try again and believe it: Linux marks the pages clean after a failed fsync, and the next
+    one succeeds without having written them. Only writing the bytes anew makes up for it.
+    """
+
+
+def sync(fd: int, path: Path, how: Callable[[int], None] = os.fsync) -> None:
+    """Wait until what was written through a file descriptor is on the disk. Raises `SyncError`."""
+    try:
+        how(fd)
+    except OSError as error:
+        raise SyncError(error.errno, error.strerror, str(path)) from None
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable. Raises `SyncError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync(fd, path)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. Raises `SyncError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync(fd, path)
+    except SyncError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do it
+            raise
+    finally:
+        os.close(fd)

@@ -1,0 +1,92 @@
+"""What is passed along the line: a sighting is queued, a job is worked on, an outcome is noted."""
+
+from __future__ import annotations
+
+import datetime
+from typing import NamedTuple
+
+from classifier.read import Signature
+from daemon.row import Row, escape, row_id
+
+
+class Sighting(NamedTuple):
+    """A file as a scan or an event found it."""
+
+    path: bytes
+    signature: Signature
+    root: int = 0  # how much of the path is the watched folder; no link is followed after that
+
+
+class Job(NamedTuple):
+    """An arrival that is to be worked on now."""
+
+    seq: int
+    path: bytes
+    signature: Signature  # as it was seen
+    attempt: int
+    seen_at: str
+    known: frozenset[str]  # newest contents (SHA-256) of this path that have a row already
+    root: int = 0  # how much of the path is the watched folder
+    verdict: str = ""  # why it has failed already; it is read once more only for its digest
+
+
+class Outcome(NamedTuple):
+    """What became of a job.
+
+    signature: of the bytes that were read; None if they could not be.
+    row: None if this content has one already.
+    unsettled: the file does not look as it did when it was seen, or was being written; it is to be
+        tried again later, and to look as `signature` then.
+    again: it could not be read; a scan that finds it takes it up once more.
+    """
+
+    job: Job
+    signature: Signature | None = None
+    row: Row | None = None
+    unsettled: bool = False
+    again: bool = False
+
+
+def failed(
+    job: Job,
+    reason: str,
+    model: str,
+    *,
+    sha256: str | None = None,
+    signature: Signature | None = None,
+    again: bool = False,
+) -> Outcome:
+    """The outcome of a job whose image cannot be classified.
+
+    model: the first 12 hex digits of its digest. sha256, signature: of the bytes, if they were
+    read.
+    """
+    row = Row(
+        id=identifier(job, sha256, model),
+        path=escape(job.path),
+        label="",
+        confidence="",
+        alternatives="",
+        status="failed",
+        reason=reason,
+        width=None,
+        height=None,
+        bytes=(signature or job.signature).size,
+        sha256=sha256 or "",
+        model=model,
+        seen_at=job.seen_at,
+        classified_at=timestamp(),
+        thumbnail="",
+    )
+    return Outcome(job, signature, row, again=again)
+
+
+def identifier(job: Job, sha256: str | None, model: str) -> str:
+    """The id of a job's row. A file that was never read is known by its looks."""
+    content = sha256 or "unread " + " ".join(map(str, job.signature))
+    return row_id(job.path, content, model, job.attempt)
+
+
+def timestamp() -> str:
+    """Now, in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,121 @@
+"""A results.csv whose journal is lost or damaged ▸ a new journal."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from classifier.durable import sync_file, sync_folder
+from daemon.errors import JournalError, StorageError
+from daemon.journal import FILE_NAME, Journal
+from daemon.results import FILE_NAME as RESULTS_NAME
+from daemon.row import HEADER, Row, unescape
+from daemon.service import locked
+from daemon.settings import Settings
+from daemon.storage import storing
+
+ID = re.compile("[0-9a-f]{20}")
+
+
+class Rebuilt(NamedTuple):
+    """What a rebuild did.
+
+    rows: taken over. aside: where the old journal is kept; None if there was none. folders:
+    backfilled ones that could still be read from it.
+    """
+
+    rows: int
+    aside: Path | None
+    folders: list[bytes]
+
+
+def rebuild(settings: Settings) -> Rebuilt:
+    """Make a journal from results.csv, and keep the old one aside.
+
+    What was waiting is not known any more: the next scan of the inbox finds it, and files that have
+    a row are recognised by their content.
+
+    Raises `JournalError` if the journal is sound, `StorageError` for a results.csv that is not as
+    classifyd writes it, `LockHeldError`.
+    """
+    state = settings.state
+    with locked(settings, "rebuild"), storing(state, settings.results):
+        _refuse_if_sound(state, settings.results / RESULTS_NAME)
+        folders = _folders(state / FILE_NAME)
+        with tempfile.TemporaryDirectory(dir=state, prefix=".rebuilding-") as draft:
+            with closing(Journal.open(Path(draft))) as journal:
+                rows = journal.adopt(_rows(settings.results / RESULTS_NAME))
+                for folder in folders:
+                    journal.note_folder(folder)
+                journal.examine()
+            sync_file(Path(draft, FILE_NAME))
+            aside = _set_aside(state)
+            Path(draft, FILE_NAME).rename(state / FILE_NAME)
+        sync_folder(state)
+    return Rebuilt(rows, aside, folders)
+
+
+def _refuse_if_sound(state: Path, results: Path) -> None:
+    """A sound journal knows more than results.csv does: what waits, and what was seen."""
+    if not (state / FILE_NAME).exists():
+        return
+    try:
+        with closing(Journal.open(state)) as journal:
+            journal.examine()
+            rows = sum(1 for _ in journal.lines())
+    except (JournalError, sqlite3.DatabaseError):
+        return
+    if rows or not results.exists():
+        raise JournalError(
+            f"{state / FILE_NAME}: the journal is sound, so there is nothing to rebuild: start "
+            "`classifyd run`, which mends results.csv from it"
+        )
+
+
+def _folders(journal: Path) -> list[bytes]:
+    """The backfilled folders that a damaged journal still tells of."""
+    try:
+        with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True)) as db:
+            return [path for (path,) in db.execute("SELECT path FROM folders ORDER BY path")]
+    except sqlite3.Error:
+        return []
+
+
+def _rows(results: Path) -> Iterator[tuple[bytes, Row, bytes]]:
+    """(path, row, line) of every whole line. Raises `StorageError` at one that is not ours."""
+    with results.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # torn by a crash; the file it tells of is done again
+            if number == 1 and line == HEADER:
+                continue
+            try:
+                (cells,) = csv.reader([line.decode()], strict=True)
+                row = Row(*cells)  # type: ignore[arg-type]
+                if not ID.fullmatch(row.id) or not 0 <= float(row.confidence or 0) <= 1:
+                    raise ValueError
+                yield unescape(row.path), row, line
+            except (ValueError, TypeError, csv.Error):
+                raise StorageError(
+                    f"{results}:{number}: is not a line as classifyd writes it. Take it out of the "
+                    "file, or put back a copy of the file, and run `classifyd rebuild` again"
+                ) from None
+
+
+def _set_aside(state: Path) -> Path | None:
+    """Keep the journal's files under another name, by which SQLite still opens them."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")
+    kept = state / f"journal.damaged-{stamp}.sqlite"
+    for suffix in ("-wal", "-shm", ""):  # the journal itself last: a crash leaves it to be found
+        old = state / (FILE_NAME + suffix)
+        if old.exists():
+            shutil.move(old, kept.with_name(kept.name + suffix))
+    return kept if kept.exists() else None

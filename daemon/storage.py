@@ -1,0 +1,85 @@
+"""What the disk has to say ▸ what to do about it: wait for room, stop, or have it mended."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from classifier.durable import SyncError
+from daemon.errors import (
+    DiskFullError,
+    JournalDamagedError,
+    JournalError,
+    NotDurableError,
+    StorageError,
+)
+from daemon.journal import FILE_NAME, damaged
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# With less than this, a start would soon end where it began.
+ROOM_BYTES = 1 << 20
+FAILED_SYNCS = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+# What SQLite says when it could not make one of its files longer, or make it at all.
+PERHAPS_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+def has_room(folder: Path) -> bool:
+    """Whether some more can be written into a folder: by trying, which minds quotas too."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+    except OSError as error:
+        return error.errno not in FULL  # the work itself will tell what else is wrong
+    return True
+
+
+def full(folders: Sequence[Path]) -> Path | None:
+    """The first of the folders that has no room."""
+    return next((folder for folder in folders if not has_room(folder)), None)
+
+
+@contextmanager
+def storing(state: Path, results: Path) -> Iterator[None]:
+    """Turn what the system and SQLite raise within into errors of ours.
+
+    Raises `DiskFullError`, `NotDurableError`, `JournalDamagedError`, `JournalError` and
+    `StorageError`.
+    """
+    try:
+        yield
+    except SyncError as error:
+        raise not_durable(str(error.filename), error) from None
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFullError(full([state, results]) or results) from None
+        raise StorageError(
+            f"{error.filename or results}: {error.strerror or error}. Nothing is lost: mend that "
+            "and start again"
+        ) from None
+    except sqlite3.Error as error:
+        raise _of_journal(state, error) from None
+
+
+def not_durable(path: str, error: OSError) -> NotDurableError:
+    """For a write that may not have reached the disk."""
+    return NotDurableError(
+        f"{path}: could not be made durable: {error.strerror}. Nothing is lost: look after the "
+        "disk and start again; what was not safe is written anew then"
+    )
+
+
+def _of_journal(state: Path, error: sqlite3.Error) -> StorageError | JournalError:
+    journal = state / FILE_NAME
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in FAILED_SYNCS:
+        return not_durable(str(journal), OSError(errno.EIO, os.strerror(errno.EIO)))
+    if damaged(error):
+        return JournalDamagedError(journal, str(error))
+    if code == sqlite3.SQLITE_FULL or (code & 0xFF in PERHAPS_FULL and not has_room(state)):
+        return DiskFullError(state)
+    return JournalError(f"{journal}: {error}. Nothing is lost: mend the disk and start again")

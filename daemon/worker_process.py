@@ -1,0 +1,135 @@
+"""One worker process as the pool sees it: started, given batches, listened to, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from daemon.jobs import Job
+from daemon.messages import Channel, Plan, Progress
+from daemon.signals import STOPPING
+
+log = logging.getLogger(__name__)
+
+END_SECONDS = 2  # for a worker that closed its channel to be gone
+WORDS_BYTES = 2000  # of what a worker printed, the end is kept
+CHUNK_BYTES = 65536
+
+Batch = Sequence[Job]
+
+
+class WorkerProcess:
+    """One worker process and what it has in hand, oldest first."""
+
+    def __init__(self, plan: Plan, module: str) -> None:
+        ours, theirs = socket.socketpair()
+        # Not a file: on a full disk, touching a page of one that is mapped kills the process.
+        shared = os.memfd_create("progress")
+        try:
+            os.ftruncate(shared, Progress.SIZE)
+            self.progress = Progress(shared)
+            # A Ctrl-C reaches the whole group, a service manager's signal all its processes. The
+            # daemon decides what is finished; so a worker is deaf to them from its birth.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+            try:
+                self._process = subprocess.Popen(
+                    # With -P and this process's own path, no module is taken from the current
+                    # folder.
+                    [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(shared)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(theirs.fileno(), shared),
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(shared)
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
+        os.set_blocking(self._output, False)
+        self._words = b""
+        ours.setblocking(False)
+        self.channel = Channel(ours)
+        self.batches: deque[Batch] = deque()
+        self.is_ready = False
+        self.images = 0  # done by it
+        self._count = -1
+        self._moved_at: float | None = None
+        self.channel.send(plan)
+
+    @property
+    def events(self) -> Iterator[tuple[int, int]]:
+        """What it is to be waited for on, as `selectors` has it."""
+        writing = selectors.EVENT_WRITE if self.channel.has_unsent else 0
+        yield self.channel.fileno(), selectors.EVENT_READ | writing
+        yield self._output, selectors.EVENT_READ
+
+    def send(self, batch: Batch, now: float) -> None:
+        if not self.batches:
+            self._moved_at = now
+        self.batches.append(batch)
+        self.channel.send(batch)
+
+    def answers(self, now: float) -> Iterator[Any]:
+        """What it has to say. Raises `EOFError` if it ended."""
+        self._listen()
+        self.channel.flush()
+        for answer in self.channel.received():
+            self._moved_at = now
+            yield answer
+
+    def stood_still(self, now: float) -> float:
+        """Seconds since it last got ahead with what it has in hand."""
+        if self._moved_at is None or self._count != self.progress.count:
+            self._count, self._moved_at = self.progress.count, now
+        return now - self._moved_at
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def end(self) -> tuple[int, str]:
+        """Reap it; its exit code and its last words."""
+        self.channel.close()
+        try:
+            code = self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._killed()
+        self._listen()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self.progress.close()
+        return code, self._words.decode(errors="replace").strip()
+
+    def _killed(self) -> int:
+        try:
+            return self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning(
+                "process %d cannot be ended: it waits for a disk or a share. It is left alone",
+                self._process.pid,
+            )
+            return -signal.SIGKILL
+
+    def _listen(self) -> None:
+        """Take what libraries print, and the traceback of a crash: a full pipe would block it."""
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(100):  # one that does nothing but print must not hold us up
+                if not (chunk := os.read(self._output, CHUNK_BYTES)):
+                    return
+                self._words = (self._words + chunk)[-WORDS_BYTES:]
