@@ -29,7 +29,7 @@ from daemon.service import (
 )
 from daemon.settings import Settings
 from daemon.signals import Signals
-from daemon.storage import storing
+from daemon.storage import full, storing
 from daemon.walk import walk
 from daemon.watch import Watcher
 
@@ -116,11 +116,14 @@ def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
     A process that drains the queue already is left to do the work; if it ends, it is done here.
     """
     prepare(settings)
-    with (
-        Signals() as signals,
-        storing(settings.state, settings.results),
-        closing(Journal.open(settings.state)) as journal,
-    ):
+    with Signals() as signals, storing(settings.state, settings.results):
+        if no_room := full([settings.state, settings.results]):
+            wait_for_room(settings, DiskFullError(no_room), signals)
+        return _backfilled(settings, folders, signals)
+
+
+def _backfilled(settings: Settings, folders: Sequence[bytes], signals: Signals) -> Done:
+    with closing(Journal.open(settings.state)) as journal:
         before = journal.results()
         for folder in folders:
             journal.note_folder(folder)
@@ -145,8 +148,8 @@ def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
                     try:
                         with storing(settings.state, settings.results):
                             complete = _follow(settings, journal, sources(), signals, meter)
-                    except DiskFullError as full:
-                        wait_for_room(settings, full, signals)
+                    except DiskFullError as error:
+                        wait_for_room(settings, error, signals)
             meter.read(time.monotonic())
         rows = journal.by_status(after=before)
         return Done(complete, rows, journal.pending(), holder(settings.state), meter.ignored)

@@ -54,6 +54,8 @@ def storing(state: Path, results: Path) -> Iterator[None]:
         yield
     except SyncError as error:
         raise not_durable(str(error.filename), error) from None
+    except BrokenPipeError:  # whoever read our output went away: no disk had a part in it
+        raise
     except OSError as error:
         if error.errno in FULL:
             raise DiskFullError(full([state, results]) or results) from None

@@ -21,7 +21,7 @@ ALL_FILES = [
 ]
 MAX_LINES = 400
 # The stages of the line are given plain values; the commands see the settings whole.
-COMMANDS = {"__main__", "service", "backfill", "status", "verify", "check"}
+COMMANDS = {"__main__", "service", "backfill", "status", "verify", "retry", "rebuild", "check"}
 
 
 def name_of(path: Path) -> str:

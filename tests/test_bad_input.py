@@ -154,7 +154,7 @@ def test_thumbnails_that_cannot_be_written(project: Project, draw_image: DrawIma
     done = project.classifyd("run", "--once")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "Not a directory. Nothing is lost: mend the disk and start again" in done.stderr
+    assert "thumbnails: File exists. Nothing is lost: mend that and start again" in done.stderr
     assert project.rows == []
     (project.results / "thumbnails").unlink()
     assert project.classifyd("run", "--once").returncode == 0

@@ -32,7 +32,7 @@ def test_a_file_that_was_overwritten_while_it_waited_is_read_when_it_is_whole_ag
     journal.close()
     whole = draw_image(project.folder / "new.jpg", seed=2, size=(400, 300)).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    project.configure(settle_seconds=3, rescan_seconds=3600)
+    project.configure(settle_seconds=6, rescan_seconds=3600)
     with project.started("run") as daemon:
         project.wait_for_rows(1)  # they are of one batch
         assert [row["path"] for row in project.rows] == [str(other)]

@@ -13,7 +13,6 @@ import pytest
 
 from classifier.read import Signature
 from daemon.census import Priority
-from daemon.errors import StorageError
 from daemon.jobs import Outcome, Sighting
 from daemon.journal import Journal, Published
 from daemon.results import FILE_NAME, ResultsFile
@@ -207,6 +206,19 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, journal: Journal)
     )
 
 
-def test_a_results_folder_that_is_gone_is_told(tmp_path: Path, journal: Journal) -> None:
-    with pytest.raises(StorageError, match="could not be written"):
-        ResultsFile(tmp_path / "gone", journal)
+def test_what_may_not_be_on_the_disk_is_written_once_more_in_its_place(
+    tmp_path: Path, journal: Journal, whole: bytes
+) -> None:
+    """After a failed fsync, the system shows bytes that it will never write by itself."""
+    path = tmp_path / FILE_NAME
+    opened_and_closed(tmp_path, journal)
+    journal._db.execute("UPDATE outbox SET synced = 2")
+    with path.open("rb") as reader:
+        before = os.fstat(reader.fileno())
+        os.utime(path, ns=(1, 1))
+        assert opened_and_closed(tmp_path, journal) == whole
+        after = os.fstat(reader.fileno())
+        assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+        assert after.st_mtime_ns != 1  # it was written to
+    assert aside(tmp_path) == []
+    assert journal.synced() == ROWS

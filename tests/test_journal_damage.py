@@ -1,0 +1,146 @@
+"""A journal that is not as it was written, and how to come by a new one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from conftest import DrawImage
+from daemon_process import Project
+
+from daemon.errors import JournalDamagedError
+from daemon.journal import Journal
+
+COUNT = 12
+
+
+@pytest.fixture
+def done(tmp_path: Path, compiled_cache: Path, draw_image: DrawImage) -> Project:
+    """A project with rows, one of them `failed`, and nobody at work."""
+    project = Project(tmp_path, compiled_cache, workers=1)
+    for number in range(COUNT - 1):
+        draw_image(project.inbox / f"{number}.jpg", number)
+    (project.inbox / "=text.jpg").write_text("no image")
+    assert project.classifyd("run", "--once").returncode == 0
+    return project
+
+
+def damage(project: Project, how: str) -> None:
+    journal = project.state / "journal.sqlite"
+    if how == "no database":
+        journal.write_bytes(b"scribble" * 1000)
+    elif how == "a page overwritten":
+        with journal.open("r+b") as file:
+            file.seek(8192)
+            file.write(os.urandom(4096))
+    elif how == "cut":
+        os.truncate(journal, 20_000)
+    elif how == "a flipped bit in a row":
+        with sqlite3.connect(journal) as db:  # SQLite itself would never notice
+            (line,) = db.execute("SELECT line FROM results WHERE seq = 3").fetchone()
+            flipped = line[:100] + bytes([line[100] ^ 1]) + line[101:]
+            db.execute("UPDATE results SET line = ? WHERE seq = 3", (flipped,))
+        db.close()
+    elif how == "lost":
+        for path in project.state.glob("journal.sqlite*"):
+            path.unlink()
+
+
+KINDS = ["no database", "a page overwritten", "cut", "a flipped bit in a row", "lost"]
+
+
+@pytest.mark.parametrize("how", KINDS)
+def test_a_damaged_journal_is_refused_and_rebuilt_from_the_results(
+    done: Project, how: str, draw_image: DrawImage
+) -> None:
+    before = done.csv.read_bytes()
+    damage(done, how)
+    refused = done.classifyd("run", "--once")
+    assert refused.returncode == 1
+    assert "`classifyd rebuild`" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert done.csv.read_bytes() == before
+
+    rebuilt = done.classifyd("rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert f"rows       {COUNT} taken over" in rebuilt.stdout
+    kept = list(done.state.glob("journal.damaged-*.sqlite"))
+    assert len(kept) == 1  # also of the empty one that the refused `run` began
+
+    draw_image(done.inbox / "new.jpg", 99)
+    again = done.classifyd("run", "--once")
+    assert again.returncode == 0, again.stderr
+    assert "mended" not in again.stderr
+    assert done.csv.read_bytes().startswith(before)
+    assert len(done.rows) == COUNT + 1  # what has a row got no second one
+    verified = done.classifyd("verify")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_folders_that_were_backfilled_are_saved_from_a_damaged_journal(
+    done: Project, draw_image: DrawImage
+) -> None:
+    draw_image(done.folder / "card" / "a.jpg", 77)
+    assert done.classifyd("backfill", done.folder / "card").returncode == 0
+    damage(done, "a flipped bit in a row")
+    assert f"backfilled {done.folder / 'card'}" in done.classifyd("rebuild").stdout
+    assert f"{COUNT + 1} not seen" in done.classifyd("verify").stdout  # with the one on the card
+    assert done.classifyd("backfill", done.folder / "card").returncode == 0
+    assert len(done.rows) == COUNT + 1
+
+
+def test_a_sound_journal_is_not_replaced(done: Project) -> None:
+    (done.inbox / "=text.jpg").touch()
+    refused = done.classifyd("rebuild")
+    assert refused.returncode == 1
+    assert "the journal is sound" in refused.stderr
+    assert not list(done.state.glob("journal.damaged-*"))
+
+
+def test_a_journal_is_not_rebuilt_under_a_daemon(done: Project) -> None:
+    with done.started("run") as daemon:
+        daemon.says("watching")
+        refused = done.classifyd("rebuild")
+        assert refused.returncode == 3
+        assert f"process {daemon.pid}" in refused.stderr
+
+
+@pytest.mark.parametrize("line", [b"by hand\r\n", b'a"b,c\r\n', b"\xff\xfe\r\n"])
+def test_nothing_is_rebuilt_from_a_line_that_is_not_ours(done: Project, line: bytes) -> None:
+    before = done.csv.read_bytes()
+    done.csv.write_bytes(before + line)
+    damage(done, "no database")
+    refused = done.classifyd("rebuild")
+    assert refused.returncode == 1
+    assert f"{done.csv}:{COUNT + 2}: is not a line as classifyd writes it" in refused.stderr
+    assert (done.state / "journal.sqlite").read_bytes().startswith(b"scribble")
+    assert not list(done.state.glob(".rebuilding-*"))
+    done.csv.write_bytes(before + b"0a4c")  # torn by a crash
+    assert f"{COUNT} taken over" in done.classifyd("rebuild").stdout
+
+
+def test_a_journal_of_an_older_version_is_made_anew(done: Project) -> None:
+    with sqlite3.connect(done.state / "journal.sqlite") as db:
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    refused = done.classifyd("run", "--once")
+    assert refused.returncode == 1
+    assert "has version 1" in refused.stderr
+    assert "`classifyd rebuild`" in refused.stderr
+    assert done.classifyd("rebuild").returncode == 0
+    assert done.classifyd("run", "--once").returncode == 0
+    assert len(done.rows) == COUNT
+
+
+def test_every_flipped_bit_in_a_row_is_found(done: Project) -> None:
+    journal = Journal.open(done.state)
+    (first, *_) = journal.lines()
+    for place in range(len(first.line)):
+        flipped = bytearray(first.line)
+        flipped[place] ^= 1 << (place % 8)
+        journal._db.execute("UPDATE results SET line = ? WHERE seq = 1", (bytes(flipped),))
+        with pytest.raises(JournalDamagedError, match="row 1 is not as it was written"):
+            list(journal.lines())
+    journal.close()
