@@ -161,6 +161,11 @@ def _wrong_own(folder: Path, inbox: Path | None) -> Iterator[str]:
         yield f"{existing} is not a folder"
     elif not os.access(existing, os.W_OK | os.X_OK):
         yield f"{existing} cannot be written by this user: chmod or chown it"
+    if true.is_dir() and true.stat().st_mode & stat.S_IWOTH:
+        yield (
+            f"{folder} can be written by every user of this machine, who could then change what "
+            "stands in it: chmod o-w it (a share: mount it with another umask)"
+        )
 
 
 Place = tuple[str, ...]
