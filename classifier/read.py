@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from classifier.beneath import open_beneath
 from classifier.errors import ImageError, UnreadableError, UnsettledError
 
 MAX_BYTES = 256 << 20
@@ -38,8 +39,11 @@ class Content:
     signature: Signature
 
 
-def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
+def read(path: str | bytes, max_bytes: int = MAX_BYTES, root: int | None = None) -> Content:
     """Read a regular file once, and be sure that it held still meanwhile.
+
+    root: how many bytes of an absolute path name the folder that it was found in; no link is
+    followed beneath that. None: the file itself must be no link, what leads to it may be.
 
     Raises `UnsettledError` if it changed under our eyes, `ImageError` if it is gone, is no regular
     file, may not be read, or is larger than `max_bytes`.
@@ -47,12 +51,13 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES) -> Content:
     # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOFOLLOW: a link is not an image.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(path, flags)
+        fd = os.open(path, flags) if root is None else open_beneath(os.fsencode(path), root, flags)
     except FileNotFoundError:
         raise UnreadableError("the file was gone before it could be read") from None
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ImageError("a symbolic link, and links are not followed") from None
+        if error.errno in (errno.ELOOP, errno.EXDEV):  # the latter: out of the folder
+            # It was a file when it was found, and may be one again.
+            raise UnreadableError("a symbolic link, and links are not followed") from None
         if error.errno == errno.ENXIO:  # a socket
             raise ImageError("not a regular file") from None
         raise UnreadableError(f"the file cannot be opened: {error.strerror}") from None

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from classifier.beneath import open_beneath, stat_beneath
 from classifier.read import Signature
 from daemon.jobs import Sighting
 
@@ -24,14 +25,14 @@ LOCAL_FILE_SYSTEMS = frozenset(
 )
 
 
-def is_being_written(path: bytes) -> bool | None:
+def is_being_written(path: bytes, root: int = 0) -> bool | None:
     """Whether somebody has the file open for writing; None where the system does not tell.
 
     A read lease is granted only on a file that nobody has open for writing. Linux tells the file's
-    owner and root, on a local disk.
+    owner and root, on a local disk. root: how much of the path is the watched folder.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_beneath(path, root, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
@@ -93,7 +94,7 @@ class Settling:
         quiet = now - quiet_since
         if quiet < self._settle_seconds:
             next_look = quiet_since + self._settle_seconds
-        elif quiet < WRITER_PATIENCE_SECONDS and is_being_written(path):
+        elif quiet < WRITER_PATIENCE_SECONDS and is_being_written(path, root):
             next_look = now + RECHECK_SECONDS
         else:
             self._waiting.pop(path, None)
@@ -111,7 +112,7 @@ class Settling:
             if now < waiting.next_look:
                 continue
             try:
-                status = os.lstat(path)
+                status = stat_beneath(path, waiting.root)
             except OSError:
                 del self._waiting[path]
                 continue

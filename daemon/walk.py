@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from classifier.beneath import PATH_MAX, open_beneath
 from classifier.read import Signature
 
 NOT_AN_IMAGE = "not an image by its extension"
@@ -15,6 +17,7 @@ LINK = "a symbolic link"
 SPECIAL = "not a regular file"
 UNREADABLE = "cannot be looked at"
 UNREADABLE_FOLDER = "a folder that cannot be read"
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 
 
 class Found(NamedTuple):
@@ -29,40 +32,62 @@ class Found(NamedTuple):
 def walk(root: bytes, extensions: frozenset[bytes]) -> Iterator[Found]:
     """Everything under a folder, no link followed, with no list of all files held.
 
+    Every folder is opened beneath the root and listed by its descriptor: one that is swapped for a
+    link meanwhile is not looked into.
+
     Raises `OSError` if the root itself cannot be read.
     """
     folders = [root]
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if _is_folder(entry) and not entry.name.startswith(b"."):
-                        folders.append(entry.path)
-                    else:
-                        yield from _looked_at(entry, extensions)
+            fd = _open_folder(folder, root)
+            prefix = os.path.join(folder, b"")
+            try:
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        name = os.fsencode(entry.name)
+                        path = prefix + name
+                        if _is_folder(entry) and not name.startswith(b"."):
+                            folders.append(path)
+                        else:
+                            yield from _looked_at(path, entry, extensions)
+            finally:
+                os.close(fd)
         except OSError as error:
             if folder == root:
                 raise
-            # What is gone meanwhile is no news; what cannot be read is.
-            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            # What is gone meanwhile, or a link, is no news; what cannot be read is.
+            if error.errno not in GONE:
                 yield Found(folder, None, UNREADABLE_FOLDER)
 
 
-def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+def _open_folder(folder: bytes, root: bytes) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
+    if folder == root:
+        return os.open(folder, flags)  # its own links are its owner's business
+    return open_beneath(folder, len(root), flags | os.O_NOFOLLOW)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False
 
 
-def _looked_at(entry: os.DirEntry[bytes], extensions: frozenset[bytes]) -> Iterator[Found]:
+def _looked_at(
+    path: bytes, entry: os.DirEntry[str], extensions: frozenset[bytes]
+) -> Iterator[Found]:
     try:
-        yield look(entry.path, extensions, entry.stat(follow_symlinks=False))
+        if len(path) >= PATH_MAX:  # it could be looked at here, but never be opened
+            yield Found(path, None, UNREADABLE)
+        else:
+            yield look(path, extensions, entry.stat(follow_symlinks=False))
     except FileNotFoundError:
         pass
-    except OSError:  # a path that is too long, a disk that fails here
-        yield Found(entry.path, None, UNREADABLE)
+    except OSError:  # a disk that fails here
+        yield Found(path, None, UNREADABLE)
 
 
 def look(path: bytes, extensions: frozenset[bytes], status: os.stat_result) -> Found:
