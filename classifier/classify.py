@@ -96,10 +96,13 @@ class Classifier:
         *,
         with_pictures: bool = False,
         max_bytes: int = MAX_BYTES,
+        roots: Sequence[int] | None = None,
         on_image: Callable[[], None] = lambda: None,
     ) -> list[Prediction]:
         """Predict every path, in order; a file that cannot be classified gives its error.
 
+        roots: for each path, how many of its bytes name the folder beneath which no link is
+        followed; see `read`.
         on_image is called as each image has been decoded, and once after the network ran: whoever
         watches over this process sees that it is alive.
         """
@@ -109,12 +112,14 @@ class Classifier:
                 str(path) if isinstance(path, Path) else path
                 for path in paths[start : start + BATCH_SIZES[-1]]
             ]
-            predictions += self._classify_batch(batch, with_pictures, max_bytes, on_image)
+            beneath = roots[start : start + BATCH_SIZES[-1]] if roots else [None] * len(batch)
+            predictions += self._classify_batch(batch, beneath, with_pictures, max_bytes, on_image)
         return predictions
 
     def _classify_batch(
         self,
         paths: Sequence[str | bytes],
+        roots: Sequence[int | None],
         with_pictures: bool,
         max_bytes: int,
         on_image: Callable[[], None],
@@ -122,10 +127,10 @@ class Classifier:
         shape = (self.contract.height, self.contract.width, self.contract.channels)
         predictions: list[Prediction] = []
         decoded: list[tuple[int, decode.Decoded]] = []  # place in `predictions`, and the image
-        for path in paths:
+        for path, root in zip(paths, roots, strict=True):
             prediction = Prediction(path)
             try:
-                content = read(path, max_bytes)
+                content = read(path, max_bytes, root)
                 prediction = replace(prediction, sha256=content.sha256, signature=content.signature)
                 image = decode.decode(content.data, *shape, with_picture=with_pictures)
                 decoded.append((len(predictions), image))

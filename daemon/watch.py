@@ -16,6 +16,7 @@ from itertools import islice
 
 from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent
 
+from classifier.beneath import stat_beneath
 from daemon.jobs import Sighting
 from daemon.observe import Events, Observation, observe
 from daemon.row import escape
@@ -141,7 +142,7 @@ class Watcher:
 
     def _file(self, path: bytes) -> Sighting | None:
         try:
-            found = look(path, self._extensions, os.lstat(path))
+            found = look(path, self._extensions, stat_beneath(path, self._root))
         except OSError:
             return None  # gone again
         return None if found.signature is None else Sighting(path, found.signature, self._root)
@@ -151,9 +152,9 @@ class Watcher:
         if found.signature.size == 0:
             return False
         if isinstance(event, FileClosedEvent | FileMovedEvent):
-            return is_being_written(found.path) is not True  # opened again?
+            return is_being_written(found.path, found.root) is not True  # opened again?
         # A name that appears with content that nobody writes to was renamed or linked into place.
-        return is_being_written(found.path) is False
+        return is_being_written(found.path, found.root) is False
 
     # Scans
 

@@ -57,6 +57,7 @@ class Worker:
             [job.path for job in jobs],
             with_pictures=self._thumbnailer is not None,
             max_bytes=self._plan.max_bytes,
+            roots=[job.root for job in jobs],
             on_image=self._progress.step,
         )
         written: list[Path] = []
@@ -71,7 +72,7 @@ class Worker:
         """The outcome of an image that no worker came back from. It is not decoded any more, only
         read: without its digest, the same bytes written once more would be news."""
         try:
-            content = read(job.path, self._plan.max_bytes)
+            content = read(job.path, self._plan.max_bytes, job.root)
         except UnsettledError:
             return Outcome(job, unsettled=True)
         except ImageError:  # it is gone meanwhile
