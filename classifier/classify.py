@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import contract as contracts
 from classifier import decode
 from classifier.compile import Program, compiled
 from classifier.contract import Contract, Description
 from classifier.engine import BATCH_SIZES, Engine, KerasEngine, LiteRTEngine
-from classifier.errors import ImageError, ModelError
+from classifier.errors import ImageError
 from classifier.read import MAX_BYTES, Signature, read
 
 ALTERNATIVES = 3
@@ -58,16 +57,18 @@ class Classifier:
         cache: str | Path | None = None,
         description: Description | None = None,
         threads: int = 1,
+        sha256: str | None = None,
     ) -> Classifier:
         """Open a `.keras` file, compiling its network if `cache` does not hold it yet.
 
         cache: a folder for compiled programs; the user's cache folder by default.
         description: labels and scaling, for a file that carries no contract of ours.
+        sha256: what the file must have as its digest, or the first twelve digits or more of it.
 
         Raises `ModelError` if the file cannot be used.
         """
         folder = Path(cache) if cache else Path.home() / ".cache" / "classifyd"
-        return cls.from_program(compiled(Path(model), folder, description), threads)
+        return cls.from_program(compiled(Path(model), folder, description, pin=sha256), threads)
 
     @classmethod
     def from_program(cls, program: Program, threads: int = 1) -> Classifier:
@@ -76,8 +77,6 @@ class Classifier:
         if program.litert is not None:
             engine = LiteRTEngine(program.litert, program.contract, threads)
         else:
-            if contracts.digest(program.model) != program.digest:
-                raise ModelError(f"{program.model}: the file was replaced meanwhile: start anew")
             engine = KerasEngine.open(program.model, program.contract)
         return cls(engine, program.contract, program.digest)
 

@@ -3,6 +3,7 @@
 The calling process stays free of TensorFlow. What comes out is a folder in the cache, named by the
 digest of the model file:
 
+    model.keras     the model file as it was judged; whatever becomes of the one it was copied from
     contract.json   the contract in force: the model's own, or made from a `Description`
     model.litert    the program; absent if LiteRT cannot take the network
     report.json     how it went, for the log
@@ -16,6 +17,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from classifier import archive, modelfile
 from classifier import contract as contracts
 from classifier.contract import Contract, Description
 from classifier.errors import CancelledError, ModelError
@@ -31,17 +35,19 @@ from classifier.errors import CancelledError, ModelError
 log = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it when a program made earlier must not be used any more.
-COMPILER_VERSION = 2
+COMPILER_VERSION = 3
 TIMEOUT_SECONDS = 900
 POLL_SECONDS = 0.2
 DRAFT = ".compiling-"  # how the names of unfinished folders in the cache begin
+MODEL = "model.keras"
+SCRATCH = "scratch"  # in a draft; what libraries leave lying about is gone with it
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """A network that is ready to be loaded.
 
-    model: the Keras file it was made from. digest: that file's SHA-256, 64 hex digits.
+    model: our own copy of the Keras file it was made from. digest: its SHA-256, 64 hex digits.
     litert: the compiled program; None if the network has to run on Keras, and `note` says why.
     """
 
@@ -57,50 +63,57 @@ def compiled(
     cache: Path,
     description: Description | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    pin: str | None = None,
 ) -> Program:
     """The program for a model file, from the cache or made now (some ten seconds, once a model).
 
     cancelled: asked now and then whether the program is not wanted any more.
+    pin: the SHA-256 that the file must have, or its first digits: see `modelfile.opened`.
 
     Raises `ModelError` if the file cannot be used, with what to do about it, and `CancelledError`.
     """
-    own = contracts.read(model)
-    if own is not None and description is not None:
-        raise ModelError(
-            f"{model}: this model says itself what its classes are called: take `labels:` out of "
-            "the configuration"
-        )
-    if own is None and description is None:
-        raise ModelError(
-            f"{model}: this Keras file does not say what its classes are called. Name them, and "
-            "how its pixels are scaled, under `labels:` in config.yaml"
-        )
-    digest = contracts.digest(model)
-    entry = cache.absolute() / _key(digest, description)
     try:
-        try:
-            return _kept(model, digest, entry)
-        except FileNotFoundError:
-            log.info("compiling %s: once for each model, some ten seconds", model)
-        except (OSError, ValueError, LookupError, TypeError, ModelError) as error:
-            log.warning("compiling %s again: what was kept of it is damaged (%s)", model, error)
-            shutil.rmtree(entry)
-        _compile(model, digest, description, entry, cancelled)
-        return _kept(model, digest, entry)
+        _refuse_if_others_write(cache)
+        with modelfile.opened(model, pin) as (file, digest):
+            entry = cache.absolute() / _key(digest, description)
+            if not entry.exists():
+                log.info("compiling %s: once for each model, some ten seconds", model)
+            else:
+                try:
+                    return _kept(digest, entry)
+                except (OSError, ValueError, LookupError, TypeError, ModelError) as error:
+                    log.warning(
+                        "compiling %s again: what was kept of it is damaged (%s)", model, error
+                    )
+                    shutil.rmtree(entry)
+            _compile(file, digest, description, entry, cancelled)
+        return _kept(digest, entry)
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from None
     except OSError as error:
         raise ModelError(f"{cache}: a compiled model cannot be kept here: {error}") from None
 
 
-def _kept(model: Path, digest: str, entry: Path) -> Program:
+def _refuse_if_others_write(cache: Path) -> None:
+    if cache.exists() and cache.stat().st_mode & stat.S_IWOTH:
+        raise ModelError(
+            f"it cannot be compiled into {cache}, where every user could put another program in "
+            f"its place: chmod o-w {cache}"
+        )
+
+
+def _kept(digest: str, entry: Path) -> Program:
     """What a folder of the cache holds. Raises errors of many kinds if it is not as it was made."""
     report = json.loads((entry / "report.json").read_bytes())
     contract = Contract.from_json((entry / "contract.json").read_bytes())
-    litert = None
+    model, litert = entry / MODEL, None
     if report["program"] is not None:
         litert = entry / "model.litert"
-        if contracts.digest(litert) != report["program"]:
+        if modelfile.digest_of(litert) != report["program"]:
             raise ValueError("model.litert is not as it was written")
-    return Program(model.absolute(), digest, contract, litert, report["note"])
+    elif modelfile.digest_of(model) != digest:
+        raise ValueError(f"{MODEL} is not as it was written")
+    return Program(model, digest, contract, litert, report["note"])
 
 
 def _key(digest: str, description: Description | None) -> str:
@@ -109,7 +122,7 @@ def _key(digest: str, description: Description | None) -> str:
 
 
 def _compile(
-    model: Path,
+    file: BinaryIO,
     digest: str,
     description: Description | None,
     entry: Path,
@@ -117,27 +130,46 @@ def _compile(
 ) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     _sweep(entry.parent)
-    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=DRAFT) as draft:
+    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=DRAFT) as folder:
+        draft = Path(folder)
+        model = draft / MODEL
+        modelfile.copy(file, digest, model)
+        archive.check(model)
+        _check_description(contracts.read(model), description)
+        (draft / SCRATCH).mkdir()
         said = json.dumps(asdict(description) if description else None)
-        _convert(model, draft, said, cancelled)
-        if contracts.digest(model) != digest:
-            raise ModelError(f"{model}: the file was replaced while it was compiled: start anew")
-        _make_durable(Path(draft))
+        _convert(draft, said, cancelled)
+        shutil.rmtree(draft / SCRATCH)
+        _make_durable(draft)
         try:
-            Path(draft).rename(entry)
+            draft.rename(entry)
         except OSError:
             if not (entry / "report.json").exists():  # else another process was faster
                 raise
             return
-        Path(draft).mkdir()  # for TemporaryDirectory to remove
+        draft.mkdir()  # for TemporaryDirectory to remove
 
 
-def _convert(model: Path, draft: str, said: str, cancelled: Callable[[], bool]) -> None:
+def _check_description(own: Contract | None, description: Description | None) -> None:
+    if own is not None and description is not None:
+        raise ModelError(
+            "this model says itself what its classes are called: take `labels:` out of the "
+            "configuration"
+        )
+    if own is None and description is None:
+        raise ModelError(
+            "this Keras file does not say what its classes are called. Name them, and how its "
+            "pixels are scaled, under `labels:` in config.yaml"
+        )
+
+
+def _convert(draft: Path, said: str, cancelled: Callable[[], bool]) -> None:
     """Run `classifier.convert` in a process of its own, to its end or until it is not wanted."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
+    scratch = str(draft / SCRATCH)
     with subprocess.Popen(
         # With -P and this process's own path, no module is taken from the current folder.
-        [sys.executable, "-P", "-m", "classifier.convert", str(model.absolute()), draft, said],
+        [sys.executable, "-P", "-m", "classifier.convert", str(draft), said],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -146,8 +178,10 @@ def _convert(model: Path, draft: str, said: str, cancelled: Callable[[], bool]) 
         env={
             **os.environ,
             "KERAS_BACKEND": "tensorflow",
+            "KERAS_HOME": scratch,  # else ~/.keras or even /tmp/.keras decides over Keras
             "PYTHONPATH": os.pathsep.join(sys.path),
             "TF_CPP_MIN_LOG_LEVEL": "2",
+            "TMPDIR": scratch,
         },
     ) as process:
         while True:
@@ -167,11 +201,9 @@ def _convert(model: Path, draft: str, said: str, cancelled: Callable[[], bool]) 
     if process.returncode == 2:
         raise ModelError(said_by_it.strip())
     if time.monotonic() > deadline:
-        raise ModelError(
-            f"{model}: compiling was not done after {TIMEOUT_SECONDS} s and was stopped"
-        )
+        raise ModelError(f"compiling was not done after {TIMEOUT_SECONDS} s and was stopped")
     last = "\n".join((errors or said_by_it).strip().splitlines()[-5:])
-    raise ModelError(f"{model}: compiling it failed with exit code {process.returncode}:\n{last}")
+    raise ModelError(f"compiling it failed with exit code {process.returncode}:\n{last}")
 
 
 def _sweep(cache: Path) -> None:

@@ -1,26 +1,23 @@
 """What a model file promises about its network: classes, input, scaling, output.
 
 A `.keras` file is a zip. Ours holds one more member, `contract.json`, which Keras leaves alone on
-loading. It is read here with `zipfile` alone, so knowing what a model is costs no import of Keras.
+loading. It is read here without Keras, so knowing what a model is costs no import of that.
 Only this module writes model files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from classifier import archive
 from classifier.errors import ModelError
 
 Scaling = Literal["graph", "0..1", "-1..1"]
@@ -28,8 +25,6 @@ Output = Literal["softmax", "logits", "sigmoid"]
 
 MEMBER = "contract.json"
 VERSION = 1
-# A contract is a page of text; anything longer is not one.
-MAX_CONTRACT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,55 +129,10 @@ class SavableModel(Protocol):
     def save(self, filepath: str) -> None: ...
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a model file as 64 hex digits; its first 12 name the model in results.csv."""
-    with _opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
-    try:
-        with path.open("rb") as file:
-            yield file
-    except FileNotFoundError:
-        raise ModelError(
-            f"{path}: there is no model here. Make one with `classifyd-train train`, or name "
-            "another under `model:` in config.yaml"
-        ) from None
-    except OSError as error:
-        raise ModelError(f"{path}: the model cannot be read: {error.strerror}") from None
-
-
 def read(path: Path) -> Contract | None:
     """The contract inside a model file, or None for a Keras file that carries none of ours."""
-    if path.suffix != ".keras":
-        raise ModelError(
-            f"{path}: a model is a .keras file. Load yours in Keras 3 and save it again with "
-            "model.save('NAME.keras')"
-        )
-    with _opened(path) as file:
-        try:
-            text = _contract_text(file)
-            return None if text is None else Contract.from_json(text)
-        except ModelError as error:
-            raise ModelError(f"{path}: {error}") from None
-        except Exception as error:  # zipfile and zlib raise of every kind for a damaged file
-            raise ModelError(
-                f"{path}: the model file is damaged ({error}): copy or train it anew"
-            ) from None
-
-
-def _contract_text(file: BufferedReader) -> bytes | None:
-    with zipfile.ZipFile(file) as archive:
-        members = archive.namelist()
-        if "config.json" not in members:
-            raise ModelError("this is a zip file, but no Keras model is in it")
-        if MEMBER not in members:
-            return None
-        if archive.getinfo(MEMBER).file_size > MAX_CONTRACT_BYTES:
-            raise ModelError(f"its {MEMBER} is too large to be one")
-        return archive.read(MEMBER)
+    text = archive.member(path, MEMBER)
+    return None if text is None else Contract.from_json(text)
 
 
 def write(model: SavableModel, path: Path, contract: Contract) -> None:
@@ -194,10 +144,10 @@ def write(model: SavableModel, path: Path, contract: Contract) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         draft = Path(folder) / "model.keras"
         model.save(str(draft))
-        with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(MEMBER, contract.to_json())
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
+        with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(MEMBER, contract.to_json())
+        with draft.open("rb") as saved:
+            os.fsync(saved.fileno())
         draft.replace(path)
     folder_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,6 +1,8 @@
-"""The compiler itself: `python -m classifier.convert MODEL FOLDER DESCRIPTION`, run by `compile`.
+"""The compiler itself: `python -m classifier.convert FOLDER DESCRIPTION`, run by `compile`.
 
-It is a process of its own because it imports TensorFlow, which nothing else here needs.
+FOLDER holds model.keras, and is where the program goes. It is a process of its own because it
+imports TensorFlow, which nothing else here needs, and because it is the first to look into a model
+that may come from anywhere: see `limits`.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier import archive, layers, modelfile, weights
 from classifier import contract as contracts
+from classifier.compile import MODEL, TIMEOUT_SECONDS
 from classifier.contract import Contract, Description
 from classifier.engine import KerasEngine, LiteRTEngine, load_keras
 from classifier.errors import ModelError
+from classifier.limits import limit_this_process, memory_for
 
 PROBE_IMAGES = 64
 # How far a probability may lie from Keras's own: float32 sums in another order, and no more.
@@ -27,46 +32,52 @@ TOLERANCE = 1e-4
 
 def convert(model: Path, draft: Path, description: Description | None) -> None:
     """Compile `model` into the folder `draft`. Raises `ModelError` if the file cannot be used."""
+    layers.check(_member(model, "config.json"))
+    weights.check(_member(model, "model.weights.h5"))
     network = load_keras(model)
-    contract = contracts.read(model) or _contract_from(network, description, model)
-    _check_fit(network, contract, model)
+    contract = contracts.read(model) or _contract_from(network, description)
+    _check_fit(network, contract)
     probe = _probe(contract)
     expected = KerasEngine(network, contract).probabilities(probe)
-    _check_probabilities(expected, model)
+    _check_probabilities(expected)
     note = _to_litert(network, contract, probe, expected, draft)
     (draft / "contract.json").write_text(contract.to_json(), encoding="utf-8")
     program = draft / "model.litert"
-    digest = contracts.digest(program) if program.exists() else None
+    digest = modelfile.digest_of(program) if program.exists() else None
     report = {"note": note, "program": digest}
     (draft / "report.json").write_text(json.dumps(report), encoding="utf-8")
 
 
-def _shapes(network: Any, model: Path) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+def _member(model: Path, name: str) -> bytes:
+    content = archive.member(model, name)
+    if content is None:
+        raise ModelError(f"no {name} is in it: save the model again with model.save('NAME.keras')")
+    return content
+
+
+def _shapes(network: Any) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
     """The network's input and output shapes; it must be a plain classifier of images."""
     # A network that never saw its input has neither.
     inputs, outputs = getattr(network, "inputs", None), getattr(network, "outputs", None)
     if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(
-            f"{model}: a classifier has one input and one output of known shape, and this network "
-            "has not"
+            "a classifier has one input and one output of known shape, and this network has not"
         )
     input_shape, output_shape = tuple(inputs[0].shape), tuple(outputs[0].shape)
     if len(input_shape) != 4 or input_shape[0] is not None or None in input_shape[1:]:
         raise ModelError(
-            f"{model}: the network's input is {input_shape}; it must be (None, height, width, "
+            f"the network's input is {input_shape}; it must be (None, height, width, "
             "channels) with every size but the first one fixed"
         )
     if len(output_shape) != 2 or output_shape[1] is None:
-        raise ModelError(
-            f"{model}: the network's output is {output_shape}; it must be (None, classes)"
-        )
+        raise ModelError(f"the network's output is {output_shape}; it must be (None, classes)")
     return input_shape, output_shape
 
 
-def _contract_from(network: Any, description: Description | None, model: Path) -> Contract:
+def _contract_from(network: Any, description: Description | None) -> Contract:
     if description is None:
-        raise ModelError(f"{model}: this Keras file carries no contract")
-    (_, height, width, channels), (_, outputs) = _shapes(network, model)
+        raise ModelError("this Keras file carries no contract")
+    (_, height, width, channels), (_, outputs) = _shapes(network)
     output = description.output
     if output is None:
         activation = getattr(getattr(network.layers[-1], "activation", None), "__name__", "softmax")
@@ -76,35 +87,32 @@ def _contract_from(network: Any, description: Description | None, model: Path) -
             output = "logits" if activation == "linear" else "softmax"
     if height is None or width is None or channels is None:
         raise AssertionError  # _shapes has seen to it
-    try:
-        return Contract(description.labels, height, width, channels, description.scaling, output)
-    except ModelError as error:
-        raise ModelError(f"{model}: {error}") from None
+    return Contract(description.labels, height, width, channels, description.scaling, output)
 
 
-def _check_fit(network: Any, contract: Contract, model: Path) -> None:
-    (_, *size), (_, outputs) = _shapes(network, model)
+def _check_fit(network: Any, contract: Contract) -> None:
+    (_, *size), (_, outputs) = _shapes(network)
     promised = [contract.height, contract.width, contract.channels]
     if size != promised:
         raise ModelError(
-            f"{model}: the contract promises an input of {promised} (height, width, channels), "
+            f"the contract promises an input of {promised} (height, width, channels), "
             f"the network takes {size}"
         )
     if outputs != contract.outputs:
         raise ModelError(
-            f"{model}: there are {len(contract.labels)} class names "
+            f"there are {len(contract.labels)} class names "
             f"({', '.join(contract.labels[:3])}, ...), but the network has {outputs} outputs"
         )
 
 
-def _check_probabilities(answers: NDArray[np.float32], model: Path) -> None:
+def _check_probabilities(answers: NDArray[np.float32]) -> None:
     """A NaN is let pass: it concerns one image, and `classify` reports it."""
     answers = answers[np.isfinite(answers).all(axis=1)]
     off = float(np.abs(answers.sum(axis=1) - 1).max(initial=0))
     lowest = float(answers.min(initial=0))
     if off > 0.01 or lowest < -0.01:
         raise ModelError(
-            f"{model}: the network's answers are not probabilities that add up to 1. If it gives "
+            "the network's answers are not probabilities that add up to 1. If it gives "
             "logits, say `output: logits` under `labels:` in config.yaml; a network that answers "
             "for every class apart (one sigmoid each) cannot be used"
         )
@@ -122,7 +130,7 @@ def _to_litert(
     try:
         target.write_bytes(_converted(network, contract, draft))
         got = LiteRTEngine(target, contract).probabilities(probe)
-    except OSError:  # a full disk says nothing about the network
+    except (OSError, MemoryError):  # these say nothing about the network
         raise
     except Exception as error:  # whatever LiteRT cannot take still runs on Keras
         target.unlink(missing_ok=True)
@@ -178,15 +186,30 @@ def _converted(network: Any, contract: Contract, draft: Path) -> bytes:
         return program
 
 
-if __name__ == "__main__":
-    said = json.loads(sys.argv[3])
+def main(draft: Path, said: Any) -> int:
+    """Compile under limits; 2, and the reason on stdout, if the model is refused."""
+    model = draft / MODEL
+    memory = memory_for(model.stat().st_size)
+    limit_this_process(memory, TIMEOUT_SECONDS)
     if said is not None:
         said = Description(**{**said, "labels": tuple(said["labels"])})
     # Only this process's own words go to stdout: the parent shows them to the user.
     speech = os.dup(1)
     os.dup2(2, 1)
     try:
-        convert(Path(sys.argv[1]), Path(sys.argv[2]), said)
+        convert(model, draft, said)
     except ModelError as error:
-        os.write(speech, str(error).encode())
-        sys.exit(2)
+        reason = str(error)
+    except MemoryError:
+        reason = (
+            f"the network needs more memory than the {memory / 1e9:.1f} GB that a file of its size "
+            "may take here: train a smaller one"
+        )
+    else:
+        return 0
+    os.write(speech, reason.encode(errors="replace"))
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))

@@ -114,18 +114,22 @@ class KerasEngine:
 
 
 def load_keras(path: Path) -> Any:
-    """A Keras model from a file, in safe mode: no code that the file brings along is run."""
+    """A Keras model from a file that `convert` has looked at; in safe mode, as a second line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Or Keras takes its settings from ~/.keras, and from /tmp/.keras if that cannot be written.
+    os.environ.setdefault("KERAS_HOME", str(path.parent / "keras"))
     with quiet():
         import keras
 
     try:
         return keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises of every kind for a file that it cannot take
+        if type(error).__name__ in ("MemoryError", "ResourceExhaustedError"):
+            raise MemoryError(str(error)) from error
         if "safe_mode" in str(error):  # Keras's own words say how to run it all the same
             raise ModelError(
-                f"{path}: the file brings Python code along (a Lambda layer, as a rule), and that "
+                "the file brings Python code along (a Lambda layer, as a rule), and that "
                 "is never run here. Save the model with layers of Keras's own in its place"
             ) from error
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path}: Keras cannot load this model: {first_line}") from error
+        raise ModelError(f"Keras cannot load this model: {first_line}") from error

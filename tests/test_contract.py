@@ -120,9 +120,8 @@ def test_a_wrong_contract_is_refused(change: dict[str, Any], message: str, tmp_p
     """None takes the key away."""
     said = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
     path = keras_zip(tmp_path / "model.keras", contract=json.dumps(said))
-    with pytest.raises(ModelError, match=re.escape(message)) as caught:
+    with pytest.raises(ModelError, match=re.escape(message)):
         contracts.read(path)
-    assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "[" * 100_000, '{"labels": ["a"]}'])
@@ -146,24 +145,6 @@ def test_a_contract_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
         contracts.read(path)
 
 
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no model here"):
-        contracts.read(tmp_path / "model.keras")
-
-
-def test_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "model.keras").mkdir()
-    with pytest.raises(ModelError, match="Is a directory"):
-        contracts.read(tmp_path / "model.keras")
-
-
-@pytest.mark.parametrize("name", ["model.h5", "model.pb", "model"])
-def test_only_the_keras_format_is_taken(name: str, shipped_model: Path, tmp_path: Path) -> None:
-    shutil.copy(shipped_model, tmp_path / name)
-    with pytest.raises(ModelError, match=r"save it again with model.save\('NAME.keras'\)"):
-        contracts.read(tmp_path / name)
-
-
 def test_a_zip_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
@@ -172,7 +153,7 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
         contracts.read(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip", b"\x89HDF\r\n\x1a\n" + b"\0" * 99])
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\5\6" + b"\0" * 17, b"\0" * 99])
 def test_what_is_no_zip(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(content)
@@ -197,9 +178,3 @@ def test_damage_anywhere_is_a_model_error_or_no_matter(shipped_model: Path, tmp_
         except ModelError:
             refused += 1
     assert refused > 100
-
-
-def test_the_digest_is_sha256_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "model.keras"
-    path.write_bytes(b"abc")
-    assert contracts.digest(path).startswith("ba7816bf8f01")
