@@ -102,7 +102,13 @@ def bind(settings: Settings) -> None:
 def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Program:
     """The model of the settings, compiled. Raises `ModelError`, and `CancelledError` if asked."""
     try:
-        return compiled(settings.model, settings.state / "models", settings.description, cancelled)
+        return compiled(
+            settings.model,
+            settings.state / "models",
+            settings.description,
+            cancelled,
+            pin=settings.model_sha256,
+        )
     except ModelError:
         if full([settings.state]):  # whatever it was that went wrong then
             raise DiskFullError(settings.state) from None

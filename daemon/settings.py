@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import reprlib
 import stat
 from collections.abc import Iterator
@@ -28,6 +29,12 @@ def _extension(text: str) -> str:
     if not text.isascii() or not text.isalnum():
         raise ValueError("must be letters and digits, without the dot")
     return text.lower()
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{12,64}", text):
+        raise ValueError("must be the 64 digits that sha256sum prints, or the first 12 or more")
+    return text
 
 
 class _Section(BaseModel):
@@ -63,6 +70,7 @@ class Settings(_Section):
     results: Path
     state: Path
     model: Path = DEFAULT_MODEL
+    model_sha256: Annotated[str, AfterValidator(_digest)] | None = None
     labels: Labels | None = None
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
     thumbnails: Thumbnails = Thumbnails()
