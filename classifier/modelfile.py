@@ -141,7 +141,7 @@ def _way(path: Path) -> Iterator[tuple[Path, Path]]:
     """(folder, what lies in it), for all folders on the way to a file and to what it links to."""
     entry = path.absolute()
     for _ in range(MAX_LINKS):
-        for place in (entry, Path(os.path.realpath(entry.parent), entry.name)):
+        for place in (Path(os.path.realpath(entry.parent), entry.name), entry):
             yield from zip(place.parents, (place, *place.parents), strict=False)
         if not entry.is_symlink():
             return

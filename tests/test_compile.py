@@ -224,11 +224,15 @@ def test_the_calling_process_stays_small(shipped_model: Path, tmp_path: Path) ->
     # A folder with modules of these names must not lend them to the compiler.
     for name in ("keras", "tensorflow", "classifier", "json"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the current folder')")
+    home = tmp_path / "home"
+    home.mkdir()
     done = subprocess.run(
         [sys.executable, "-P", "-c", COMPILE, shipped_model.absolute(), "cache"],
         capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "HOME": str(home)},
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+    assert list(home.iterdir()) == []  # where Keras keeps its settings, if it is let
     assert len(entries(tmp_path / "cache")) == 1
 
 
