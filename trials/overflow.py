@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from trials.namespace import in_own_mounts
+from trials.patched import patched_project, tiny_jpegs
 from trials.report import Report, Table
-from trials.subject import compiled_cache, patched_project, tiny_jpegs
+from trials.subject import compiled_cache
 
 if TYPE_CHECKING:
     from daemon_process import Daemon, Project

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from trials.patched import gated, tiny_jpegs
 from trials.report import Report, Table
-from trials.subject import compiled_cache, gated, tiny_jpegs
+from trials.subject import compiled_cache
 
 if TYPE_CHECKING:
     from daemon_process import Project
