@@ -12,7 +12,12 @@ from typing import NamedTuple
 # What a spreadsheet takes for the start of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # A backslash starts an escape, so it has to be escaped itself for the way back to be clear.
-UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]")
+UNSAFE = re.compile(
+    r"[\\\x00-\x1f\x7f-\x9f"  # control characters
+    r"\u2028\u2029"  # ends of lines and paragraphs
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # those that turn the writing round
+    r"\udc80-\udcff]"  # bytes that are not UTF-8
+)
 ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 
 
