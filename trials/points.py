@@ -1,0 +1,194 @@
+"""The steps from a file to its row, as points at which a process can be made to die.
+
+Nothing in classifyd knows of them: its methods are wrapped here, from outside, in the process that
+`trials.weakened` starts and in its workers. A point is named after the step and what is just done
+in it; at `torn`, half of a write is done.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+REACHED = "CLASSIFYD_TRIAL_REACHED"  # the file that gets the name of the point
+GROUP = "CLASSIFYD_TRIAL_GROUP"
+
+MAIN = (
+    "enqueue:before", "enqueue:before-commit", "enqueue:after-commit",
+    "claim:before", "claim:after",
+    "submit:before", "submit:after",
+    "finish:before", "finish:before-commit", "finish:after-commit",
+    "append:before", "append:torn", "append:before-fsync", "append:after-fsync", "append:after",
+)  # fmt: skip
+WORKER = (
+    "work:before", "work:decoded", "work:thumbnail-torn", "work:thumbnail-written",
+    "work:thumbnails-durable", "work:before-answer", "work:after-answer",
+)  # fmt: skip
+# Reached only if results.csv is not as the journal has it when the daemon starts.
+MEND = (
+    "mend:before", "mend:before-set-aside", "mend:set-aside", "mend:truncated", "mend:torn",
+    "mend:before-fsync", "mend:after-fsync", "mend:after",
+)  # fmt: skip
+
+_armed, _left = "", 0
+_steps: list[str] = []  # that are gone through now, the innermost last
+
+
+def arm(point: str, count: int) -> None:
+    """Die when this point is reached for the count-th time."""
+    global _armed, _left
+    _armed, _left = point, count
+    (_instrument_worker if point in WORKER else _instrument_main)()
+
+
+def _at(point: str) -> bool:
+    """Die here, if asked to."""
+    if _is_due(point):
+        _die(point)
+    return False
+
+
+def _is_due(point: str) -> bool:
+    global _left
+    if point != _armed:
+        return False
+    _left -= 1
+    return _left == 0
+
+
+def _die(point: str) -> None:
+    fd = os.open(os.environ[REACHED], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.write(fd, f"{point}\n".encode())
+    os.killpg(int(os.environ[GROUP]), signal.SIGKILL)
+    signal.pause()
+
+
+def _wrap(owner: Any, name: str, step: str, before: str = "before", after: str = "after") -> None:
+    function = getattr(owner, name)
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        _at(f"{step}:{before}")
+        _steps.append(step)
+        try:
+            value = function(*arguments, **named)
+        finally:
+            _steps.pop()
+        _at(f"{step}:{after}")
+        return value
+
+    setattr(owner, name, wrapped)
+
+
+class _System:
+    """The module `os`, as daemon.results is given it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def write(self, fd: int, data: bytes) -> int:
+        if _steps and _is_due(f"{_steps[-1]}:torn"):
+            os.write(fd, data[: len(data) // 2])
+            _die(_armed)
+        return os.write(fd, data)
+
+    def fsync(self, fd: int, call: Callable[[int], None] = os.fsync) -> None:
+        step = _steps[-1] if _steps else ""
+        _at(f"{step}:before-fsync")
+        call(fd)
+        _at(f"{step}:after-fsync")
+
+    def fdatasync(self, fd: int) -> None:
+        self.fsync(fd, os.fdatasync)
+
+    def ftruncate(self, fd: int, length: int) -> None:
+        os.ftruncate(fd, length)
+        _at(f"{_steps[-1] if _steps else ''}:truncated")
+
+
+class _Connection:
+    """A connection of SQLite, with a point on either side of every COMMIT."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *rest: Any) -> Any:
+        step = _steps[-1] if _steps else ""
+        if statement == "COMMIT":
+            _at(f"{step}:before-commit")
+        value = self._connection.execute(statement, *rest)
+        if statement == "COMMIT":
+            _at(f"{step}:after-commit")
+        return value
+
+
+def _instrument_main() -> None:
+    from daemon import results
+    from daemon.journal import Journal
+    from daemon.pool import Pool
+
+    results.os = _System()  # type: ignore[assignment]
+    open_journal = Journal.open
+
+    def opened(*arguments: Any, **named: Any) -> Journal:
+        journal = open_journal(*arguments, **named)
+        journal._db = _Connection(journal._db)  # type: ignore[assignment]
+        return journal
+
+    Journal.open = opened  # type: ignore[method-assign]
+    for name in ("enqueue", "claim", "finish"):
+        _wrap(Journal, name, name)
+    _wrap(Pool, "submit", "submit")
+    _wrap(results.ResultsFile, "append", "append")
+    _wrap(results.ResultsFile, "mend", "mend")
+    _wrap(results.ResultsFile, "_set_aside", "mend", "before-set-aside", "set-aside")
+    write = results.ResultsFile._write
+
+    def writing(self: results.ResultsFile, rows: Any) -> int:
+        if _is_due("mend:torn"):
+            data = b"".join(row.line for row in rows)
+            os.write(self._fd, data[: len(data) // 2])
+            _die("mend:torn")
+        return write(self, rows)
+
+    results.ResultsFile._write = writing  # type: ignore[method-assign]
+
+
+def _instrument_worker() -> None:
+    from classifier.classify import Classifier
+    from daemon import messages, worker
+
+    def send(self: messages.Channel, message: object) -> None:
+        is_answer = isinstance(message, list)
+        if is_answer:
+            _at("work:before-answer")
+        deliver(self, message)
+        if is_answer:
+            _at("work:after-answer")
+
+    def write_bytes(self: Path, data: bytes) -> int:
+        if _is_due("work:thumbnail-torn"):
+            write(self, data[: len(data) // 2])
+            _die("work:thumbnail-torn")
+        count = write(self, data)
+        _at("work:thumbnail-written")
+        return count
+
+    def classify(self: Classifier, paths: Sequence[bytes], *rest: Any, **named: Any) -> Any:
+        predictions = list(recognise(self, paths, *rest, **named))
+        if paths:  # it warms up without any
+            _at("work:decoded")
+        return predictions
+
+    deliver, messages.Channel.send = messages.Channel.send, send  # type: ignore[method-assign]
+    write, Path.write_bytes = Path.write_bytes, write_bytes  # type: ignore[method-assign,assignment]
+    recognise, Classifier.classify = Classifier.classify, classify  # type: ignore[assignment]
+    _wrap(worker.Worker, "work", "work")
+    _wrap(worker, "_make_durable", "work", "thumbnails-written", "thumbnails-durable")

@@ -1,0 +1,125 @@
+"""`python -m trials.weakened PATCH,... -- run --config FILE`: classifyd without one of its guards.
+
+For the controls of the trials. A patch is the name of a guard below, or `kill:POINT:N`: die by
+SIGKILL when that point is reached for the Nth time (see `points`). Worker processes are patched,
+too: they are started with `trials.weakened_worker` as their module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from trials.points import GROUP, arm
+
+VARIABLE = "CLASSIFYD_TRIAL_PATCHES"
+
+
+def claims_are_noted() -> None:
+    """A job leaves the queue when it is handed out, not when it is done."""
+    from daemon.journal import Job, Journal
+
+    claim = Journal.claim
+
+    def noting(
+        self: Journal, limit: int, in_hand: Collection[bytes], *rest: Any, **named: Any
+    ) -> list[Job]:
+        jobs = claim(self, limit, in_hand, *rest, **named)
+        if jobs:
+            with self._transaction():
+                for job in jobs:
+                    self._db.execute("DELETE FROM arrivals WHERE seq = ?", (job.seq,))
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                        (job.path, *job.signature),
+                    )
+        return jobs
+
+    Journal.claim = noting  # type: ignore[method-assign]
+
+
+def nothing_is_mended() -> None:
+    """results.csv is taken for what the journal holds, whatever is in it."""
+    from daemon import results
+    from daemon.journal import Journal
+
+    compare = results.compare
+
+    def believing(path: Path, journal: Journal, *rest: Any, **named: Any) -> results.Agreement:
+        if not path.exists():
+            return compare(path, journal, *rest, **named)
+        size = path.stat().st_size
+        return compare(path, journal, *rest, **named)._replace(
+            good=size, size=size, rest_is_torn=False, complete=True, last_seq=journal.results()
+        )
+
+    results.compare = believing
+
+
+def published_before_journalled() -> None:
+    """Rows go to results.csv first, and into the journal then."""
+    from daemon.journal import Journal, Outcome, Published
+    from daemon.results import ResultsFile
+    from daemon.row import line
+
+    finish, append = Journal.finish, ResultsFile.append
+    put_off: list[Callable[[], object]] = []
+
+    def later(self: Journal, outcomes: Sequence[Outcome], *rest: Any, **named: Any) -> Any:
+        put_off.append(lambda: finish(self, outcomes, *rest, **named))
+        first = self.results() + 1
+        rows = [outcome.row for outcome in outcomes if outcome.row is not None]
+        return [Published(first + number, line(row)) for number, row in enumerate(rows)]
+
+    def at_once(self: ResultsFile, rows: Sequence[Published]) -> None:
+        append(self, rows)
+        while put_off:
+            put_off.pop()()
+
+    Journal.finish = later  # type: ignore[method-assign]
+    ResultsFile.append = at_once  # type: ignore[method-assign]
+
+
+GUARDS: dict[str, Callable[[], None]] = {
+    function.__name__: function
+    for function in (claims_are_noted, nothing_is_mended, published_before_journalled)
+}
+
+
+def patch(names: str) -> None:
+    for name in names.split(","):
+        if name.startswith("kill:"):
+            point, _, count = name.removeprefix("kill:").rpartition(":")
+            arm(point, int(count))
+        else:
+            GUARDS[name]()
+
+
+def weaken_workers() -> None:
+    from daemon.pool import Pool
+
+    init = Pool.__init__
+
+    def weakened(self: Pool, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **(named | {"module": "trials.weakened_worker"}))
+
+    Pool.__init__ = weakened  # type: ignore[method-assign]
+
+
+def main() -> int:
+    from daemon.__main__ import main as classifyd
+
+    names, dashes, *arguments = sys.argv[1:]
+    assert dashes == "--"
+    os.environ[VARIABLE] = names
+    os.environ[GROUP] = str(os.getpgrp())
+    weaken_workers()
+    patch(names)
+    return classifyd(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
