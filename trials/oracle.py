@@ -76,7 +76,9 @@ def _difference(seen: bytes, text: bytes) -> str:
         zip(seen.splitlines(), text.splitlines(), strict=False), 1
     ):
         if was != there:
-            return f"line {number} was seen as {was!r} and is now {there!r}"
+            cells = zip(was.decode().split(","), there.decode().split(","), strict=False)
+            changed = " ".join(f"{old} ▸ {new}," for old, new in cells if old != new)
+            return f"line {number} is not as it was seen: {changed[:200]}"
     before, now = len(seen.splitlines()), len(text.splitlines())
     return f"{before} lines were seen, {now} are there"
 

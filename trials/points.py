@@ -10,14 +10,15 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 REACHED = "CLASSIFYD_TRIAL_REACHED"  # the file that gets the name of the point
 GROUP = "CLASSIFYD_TRIAL_GROUP"
 
 MAIN = (
+    "examine:before", "examine:after",
     "enqueue:before", "enqueue:before-commit", "enqueue:after-commit",
     "claim:before", "claim:after",
     "submit:before", "submit:after",
@@ -96,18 +97,32 @@ class _System:
             _die(_armed)
         return os.write(fd, data)
 
-    def fsync(self, fd: int, call: Callable[[int], None] = os.fsync) -> None:
-        step = _steps[-1] if _steps else ""
-        _at(f"{step}:before-fsync")
-        call(fd)
-        _at(f"{step}:after-fsync")
 
-    def fdatasync(self, fd: int) -> None:
-        self.fsync(fd, os.fdatasync)
+class _File:
+    """A results.csv that is being mended."""
 
-    def ftruncate(self, fd: int, length: int) -> None:
-        os.ftruncate(fd, length)
-        _at(f"{_steps[-1] if _steps else ''}:truncated")
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def truncate(self, size: int) -> None:
+        self._file.truncate(size)
+        _at("mend:truncated")
+
+    def write(self, data: bytes) -> None:
+        if _is_due("mend:torn"):
+            self._file.write(data[: len(data) // 2])
+            self._file.flush()
+            _die("mend:torn")
+        self._file.write(data)
 
 
 class _Connection:
@@ -143,22 +158,25 @@ def _instrument_main() -> None:
         return journal
 
     Journal.open = opened  # type: ignore[method-assign]
-    for name in ("enqueue", "claim", "finish"):
+    for name in ("examine", "enqueue", "claim", "finish"):
         _wrap(Journal, name, name)
     _wrap(Pool, "submit", "submit")
     _wrap(results.ResultsFile, "append", "append")
     _wrap(results.ResultsFile, "mend", "mend")
     _wrap(results.ResultsFile, "_set_aside", "mend", "before-set-aside", "set-aside")
-    write = results.ResultsFile._write
+    sync, open_path = results.sync, Path.open
 
-    def writing(self: results.ResultsFile, rows: Any) -> int:
-        if _is_due("mend:torn"):
-            data = b"".join(row.line for row in rows)
-            os.write(self._fd, data[: len(data) // 2])
-            _die("mend:torn")
-        return write(self, rows)
+    def syncing(*arguments: Any, **named: Any) -> None:
+        step = _steps[-1] if _steps else ""
+        _at(f"{step}:before-fsync")
+        sync(*arguments, **named)
+        _at(f"{step}:after-fsync")
 
-    results.ResultsFile._write = writing  # type: ignore[method-assign]
+    def opening(self: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        file = open_path(self, mode, *rest, **named)
+        return _File(file) if mode == "r+b" and _steps[-1:] == ["mend"] else file
+
+    results.sync, Path.open = syncing, opening  # type: ignore[assignment,method-assign]
 
 
 def _instrument_worker() -> None:

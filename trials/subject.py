@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import shutil
@@ -56,29 +57,40 @@ def digest(data: bytes) -> str:
 
 
 class Subject:
-    """inbox, results, state with the model compiled, config.yaml; and every content that a file
-    of the inbox ever had, by its path: the last one is what it holds now."""
+    """inbox, home with results and state, the model compiled, a configuration; and every content
+    that a file of the inbox ever had, by its path: the last one is what it holds now."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.folder = folder
-        self.inbox = folder / "inbox"
-        self.results = folder / "results"
-        self.state = folder / "state"
-        self.csv = self.results / "results.csv"
-        self.config = folder / "config.yaml"
-        self.log = folder / "log"
+        self.folder = folder.absolute()
+        self.inbox = self.folder / "inbox"
         self.contents: dict[str, list[str]] = {}
         self.variables: dict[str, str] = {}  # of the environment of what is started
+        self._settings = settings
         self.inbox.mkdir(parents=True)
+        self._live_in(self.folder / "home")
         shutil.copytree(compiled_cache(), self.state / "models")
-        self.configure(**settings)
 
-    def configure(self, **settings: Any) -> None:
+    def _live_in(self, home: Path) -> None:
+        """home: where results and state are, and nothing else."""
+        self.home = home
+        self.results, self.state = home / "results", home / "state"
+        self.csv = self.results / "results.csv"
+        self.log = home.with_name(f"{home.name}.log")
+        self.config = home.with_name(f"{home.name}.yaml")
+        places = {"inbox": self.inbox, "results": self.results, "state": self.state, "model": MODEL}
         said = {
-            "inbox": "inbox", "results": "results", "state": "state", "model": str(MODEL),
             "workers": 1, "settle_seconds": 0.2, "rescan_seconds": 1, "batch": {"size": 8},
+            **self._settings,
+            **{name: str(place) for name, place in places.items()},
         }  # fmt: skip
-        self.config.write_text(yaml.safe_dump(said | settings))
+        self.config.write_text(yaml.safe_dump(said))
+
+    def moved(self, home: Path) -> Subject:
+        """The same images, with results and state elsewhere."""
+        other = copy.copy(self)
+        other.variables = {}
+        other._live_in(home)
+        return other
 
     def put(self, name: str, seed: int, *, by_rename: bool = False) -> None:
         """An image comes into the inbox: written there, or renamed into place."""

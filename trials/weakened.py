@@ -20,7 +20,8 @@ VARIABLE = "CLASSIFYD_TRIAL_PATCHES"
 
 def claims_are_noted() -> None:
     """A job leaves the queue when it is handed out, not when it is done."""
-    from daemon.journal import Job, Journal
+    from daemon.jobs import Job
+    from daemon.journal import Journal
 
     claim = Journal.claim
 
@@ -51,17 +52,16 @@ def nothing_is_mended() -> None:
     def believing(path: Path, journal: Journal, *rest: Any, **named: Any) -> results.Agreement:
         if not path.exists():
             return compare(path, journal, *rest, **named)
-        size = path.stat().st_size
-        return compare(path, journal, *rest, **named)._replace(
-            good=size, size=size, rest_is_torn=False, complete=True, last_seq=journal.results()
-        )
+        size, last = path.stat().st_size, journal.results()
+        return results.Agreement(size, last, size, size, False, True, last)
 
     results.compare = believing
 
 
 def published_before_journalled() -> None:
     """Rows go to results.csv first, and into the journal then."""
-    from daemon.journal import Journal, Outcome, Published
+    from daemon.jobs import Outcome
+    from daemon.journal import Journal, Published
     from daemon.results import ResultsFile
     from daemon.row import line
 
@@ -83,9 +83,28 @@ def published_before_journalled() -> None:
     ResultsFile.append = at_once  # type: ignore[method-assign]
 
 
+def commits_are_not_synced() -> None:
+    """The journal is opened as most programs open SQLite with a WAL."""
+    from daemon.journal import Journal
+
+    open_journal = Journal.open
+
+    def opened(*arguments: Any, **named: Any) -> Journal:
+        journal = open_journal(*arguments, **named)
+        journal._db.execute("PRAGMA synchronous = NORMAL")
+        return journal
+
+    Journal.open = opened  # type: ignore[method-assign]
+
+
 GUARDS: dict[str, Callable[[], None]] = {
     function.__name__: function
-    for function in (claims_are_noted, nothing_is_mended, published_before_journalled)
+    for function in (
+        claims_are_noted,
+        nothing_is_mended,
+        published_before_journalled,
+        commits_are_not_synced,
+    )
 }
 
 
