@@ -40,7 +40,8 @@ struct state {          /* as trials/faults.py makes it */
     uint64_t records;   /* written so far */
     uint64_t fsyncs;    /* asked for so far */
     uint64_t failing;   /* this one of them fails with EIO and does nothing; 0: none */
-    uint64_t is_hidden; /* it is tried again and then said to be done, although nothing was */
+    uint64_t then;      /* 0: the program is told; 1: it is not, as if it had tried again and been
+                           told that all is well; 2: the whole group of processes dies by SIGKILL */
     uint64_t killing;   /* at this record the whole group of processes dies by SIGKILL; if that is a
                            write, after the first half of it; 0: never */
 };
@@ -343,7 +344,8 @@ static int sync_any(int fd, long call) {
     if (++state->fsyncs == state->failing) {
         failed = -1;
         errno = EIO;
-        is_hidden = state->is_hidden;
+        is_hidden = state->then == 1;
+        if (state->then == 2) state->killing = 1;
     } else {
         failed = syscall(call, fd);
     }
@@ -361,7 +363,7 @@ int fdatasync(int fd) { return sync_any(fd, SYS_fdatasync); }
 static void refuse(int fd, const char *call) {
     struct stat found;
     char path[PATH_MAX];
-    if (!opened(fd, &found, path)) return;
+    if (!opened(fd, &found, path) || !found.st_nlink) return; /* without a name, nothing is left */
     lock();
     unseen(call, path);
     unlock();

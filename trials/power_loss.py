@@ -6,26 +6,21 @@ the power came back.
 
 from __future__ import annotations
 
-import copy
-import os
 import random
-import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from trials.cuts import Forgets, Logged, all_of
 from trials.disk import Disk, Luck, Operation, Record
-from trials.faults import MAPPED, Recording, built
-from trials.oracle import BrokenPromiseError, hold, judge
+from trials.faults import Recording, built
+from trials.oracle import BrokenPromiseError
 from trials.report import Report, Table
 from trials.subject import SECONDS, Subject
 
 SEED = 77
-AT_ONCE = 2
 # The cruellest ones more often.
 LUCK = (
     Luck.NOTHING, Luck.TORN, Luck.IN_ORDER, Luck.NOTHING, Luck.TORN, Luck.NAMES, Luck.DATA,
@@ -33,31 +28,19 @@ LUCK = (
 )  # fmt: skip
 
 
-Forgets = Callable[[Record], bool]
-
-
-class Cut(NamedTuple):
-    """A home after a power cut. seen: what stood in results.csv before, in whole lines."""
-
-    subject: Subject
-    seen: bytes
-    point: int
-    luck: Luck
-
-
 class Run:
-    """A run that was logged."""
+    """A run with a kill and a mend in it, to be logged."""
 
     def __init__(self, work: Path, library: Path, images: int, patches: Sequence[str] = ()) -> None:
         self.subject = Subject(work)
-        self._before = Disk(self.subject.home)
+        before = Disk(self.subject.home)
         self._recording = Recording(library, self.subject)
         self._patches = patches
         self._images = iter(range(images))
         third = images // 3
         # Killed in the midst of work, and the end of results.csv cut off: there is to be mended.
         self._run(third, kill=True)
-        self._recording.kill_no_more()
+        self._recording.fail_no_more()
         size = max(0, self.subject.csv.stat().st_size - 40) if self.subject.csv.exists() else 0
         subprocess.run(
             ["truncate", f"--size={size}", self.subject.csv],
@@ -67,8 +50,8 @@ class Run:
         )
         self._run(third, overwrite=third // 3)
         self._run(images - 2 * third)
-        self.records = self._recording.records()
-        self._check_model()
+        self.logged = Logged(self.subject, before, self._recording.records())
+        self.logged.check_model()
 
     def _run(self, images: int, *, kill: bool = False, overwrite: int = 0) -> None:
         """Start it, let images come, some with a new content, and stop it."""
@@ -103,67 +86,6 @@ class Run:
         while not condition():
             assert time.monotonic() < deadline, output
             time.sleep(0.02)
-
-    def cuts(
-        self, points: Sequence[tuple[int, Luck]], forgets: Forgets | None = None
-    ) -> Iterator[Cut]:
-        """What is left if the power goes after so many records, with such luck.
-
-        forgets: fsyncs that are taken out of the log, as if nobody had asked for them.
-        """
-        disk, seen, done = copy.deepcopy(self._before), b"", 0
-        csv = os.fsencode(self.subject.csv)
-        for point, luck in sorted(points, key=lambda item: item[0]):
-            for record in self.records[done:point]:
-                if forgets is None or not forgets(record):
-                    disk.replay(record)
-                if record.operation in (Operation.WRITE, Operation.TRUNCATE):
-                    node = disk.find(csv)
-                    text = bytes(node.now) if node is not None else b""
-                    whole = text[: text.rfind(b"\n") + 1]
-                    seen = max(seen, whole, key=len)
-            done = point
-            home = self.subject.folder / f"cut-{point}-{luck.name.lower()}"
-            disk.power_cut(home, luck, random.Random(SEED + point))
-            yield Cut(self.subject.moved(home), seen, point, luck)
-
-    def _check_model(self) -> None:
-        """With all of the log, and everything of it there, the model comes to what is there."""
-        (cut,) = self.cuts([(len(self.records), Luck.ALL)])
-        assert _files(cut.subject.home) == _files(self.subject.home), "the model is not right"
-        shutil.rmtree(cut.subject.home)
-
-
-def _files(home: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(home)): path.read_bytes() if path.is_file() else b""
-        for path in home.rglob("*")
-        if not path.name.endswith(MAPPED.decode())
-    }
-
-
-def start_after(cut: Cut) -> None:
-    """The power comes back. Raises `BrokenPromiseError`."""
-    ended = cut.subject.finished("run", "--once")
-    try:
-        hold(ended.process.returncode == 0, f"it does not start: {ended.output}")
-        judge(cut.subject, cut.seen)
-    except BrokenPromiseError as error:
-        raise BrokenPromiseError(f"after {cut.point} changes, {cut.luck.value}: {error}") from None
-    finally:
-        shutil.rmtree(cut.subject.home)
-
-
-def all_of(cuts: Iterable[Cut]) -> list[str]:
-    """Start after each of them, some at once; what was broken."""
-    broken = []
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        for future in [threads.submit(start_after, cut) for cut in cuts]:
-            try:
-                future.result()
-            except BrokenPromiseError as error:
-                broken.append(str(error))
-    return broken
 
 
 def spread(count: int, records: int, first: int = 1) -> list[tuple[int, Luck]]:
@@ -200,7 +122,7 @@ FORGETS: dict[str, Forgets] = {
 }
 
 
-def _control(logged: Run, what: str, count: int, forgets: Forgets | None = None) -> str:
+def _control(logged: Logged, what: str, count: int, forgets: Forgets | None = None) -> str:
     last = len(logged.records)
     broken = all_of(logged.cuts(spread(count, last, first=last * 2 // 3), forgets))
     assert broken, f"the control held: {what}, and nothing was noticed"
@@ -210,7 +132,7 @@ def _control(logged: Run, what: str, count: int, forgets: Forgets | None = None)
 def run(work: Path, *, short: bool) -> Report:
     library = built(work)
     images, count, weak = (15, 3, 1) if short else (90, 200, 16)
-    logged = Run(work / "run", library, images)
+    logged = Run(work / "run", library, images).logged
     points = spread(count, len(logged.records))
     broken = all_of(logged.cuts(points))
     if broken:
@@ -220,7 +142,7 @@ def run(work: Path, *, short: bool) -> Report:
         for name, forgets in list(FORGETS.items())[: 1 if short else None]
     ]
     if not short:
-        other = Run(work / "weak", library, images, ["commits_are_not_synced"])
+        other = Run(work / "weak", library, images, ["commits_are_not_synced"]).logged
         controls.append(_control(other, "with SQLite's synchronous=NORMAL", weak))
     fsyncs = sum(map(_is_fsync, logged.records))
     return Report(

@@ -1,0 +1,117 @@
+"""A run whose changes were logged, cut off by a power loss, and started again."""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+from trials.disk import Disk, Luck, Operation, Record
+from trials.faults import MAPPED
+from trials.oracle import BrokenPromiseError, hold, judge
+from trials.subject import Subject
+
+AT_ONCE = 2
+Forgets = Callable[[Record], bool]
+
+
+class Cut(NamedTuple):
+    """A home after a power cut. seen: what stood in results.csv before, in whole lines."""
+
+    subject: Subject
+    seen: bytes
+    point: int
+    luck: Luck
+
+
+class Logged:
+    """What was done to a subject's home.
+
+    seen: after so many records, the most that had ever stood in results.csv, in whole lines.
+    """
+
+    def __init__(self, subject: Subject, before: Disk, records: Sequence[Record]) -> None:
+        self.records = records
+        self._subject, self._before = subject, before
+        self.seen = [b""]
+        csv = os.fsencode(subject.csv)
+        disk = copy.deepcopy(before)
+        for record in records:
+            disk.replay(record)
+            seen = self.seen[-1]
+            if record.operation in (Operation.WRITE, Operation.TRUNCATE):
+                node = disk.find(csv)
+                text = bytes(node.now) if node is not None else b""
+                whole = text[: text.rfind(b"\n") + 1]
+                seen = max(seen, whole, key=len)
+            self.seen.append(seen)
+
+    def cuts(
+        self, points: Iterable[tuple[int, Luck]], forgets: Forgets | None = None
+    ) -> Iterator[Cut]:
+        """What is left if the power goes after so many records, with such luck.
+
+        forgets: fsyncs that are taken out of the log, as if nobody had asked for them.
+        """
+        disk, done = copy.deepcopy(self._before), 0
+        for point, luck in sorted(points, key=lambda item: item[0]):
+            for record in self.records[done:point]:
+                if forgets is None or not forgets(record):
+                    disk.replay(record)
+            done = point
+            home = self._subject.folder / f"cut-{point}-{luck.name.lower()}"
+            disk.power_cut(home, luck, random.Random(point))
+            yield Cut(self._subject.moved(home), self.seen[point], point, luck)
+
+    def check_model(self) -> None:
+        """With all of the log, and everything of it there, the model comes to what is there."""
+        (cut,) = self.cuts([(len(self.records), Luck.ALL)])
+        assert _files(cut.subject) == _files(self._subject), "the model of the disk is not right"
+        shutil.rmtree(cut.subject.home)
+
+
+def _files(subject: Subject) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(subject.home)): path.read_bytes() if path.is_file() else b""
+        for path in subject.home.rglob("*")
+        if not path.name.endswith(MAPPED.decode())
+    }
+
+
+def start_after(cut: Cut) -> None:
+    """The power comes back. Raises `BrokenPromiseError`."""
+    ended = cut.subject.finished("run", "--once")
+    try:
+        hold(ended.process.returncode == 0, f"it does not start: {ended.output}")
+        judge(cut.subject, cut.seen)
+    except BrokenPromiseError as error:
+        raise BrokenPromiseError(f"after {cut.point} changes, {cut.luck.value}: {error}") from None
+    finally:
+        shutil.rmtree(cut.subject.home)
+
+
+def all_of(cuts: Iterable[Cut]) -> list[str]:
+    """Start after each of them, some at once; what was broken."""
+    broken: list[str] = []
+    pending: set[Future[None]] = set()
+
+    def collect(upto: int) -> None:
+        while len(pending) > upto:
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            pending.difference_update(done)
+            for future in done:
+                try:
+                    future.result()
+                except BrokenPromiseError as error:
+                    broken.append(str(error))
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for cut in cuts:
+            pending.add(threads.submit(start_after, cut))
+            collect(AT_ONCE)
+        collect(0)
+    return broken
