@@ -30,6 +30,7 @@ from typing import BinaryIO
 from classifier import archive, modelfile
 from classifier import contract as contracts
 from classifier.contract import Contract, Description
+from classifier.durable import sync_file, sync_folder
 from classifier.errors import CancelledError, ModelError
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,9 @@ def _compile(
         said = json.dumps(asdict(description) if description else None)
         _convert(draft, said, cancelled)
         shutil.rmtree(draft / SCRATCH)
-        _make_durable(draft)
+        for path in draft.iterdir():
+            sync_file(path)
+        sync_folder(draft)
         try:
             draft.rename(entry)
         except OSError:
@@ -212,12 +215,3 @@ def _sweep(cache: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > 2 * TIMEOUT_SECONDS:
                 shutil.rmtree(draft, ignore_errors=True)
-
-
-def _make_durable(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

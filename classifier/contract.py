@@ -8,7 +8,6 @@ Only this module writes model files.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import unicodedata
 import zipfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from classifier import archive
+from classifier.durable import sync_file, sync_folder
 from classifier.errors import ModelError
 
 Scaling = Literal["graph", "0..1", "-1..1"]
@@ -146,11 +146,6 @@ def write(model: SavableModel, path: Path, contract: Contract) -> None:
         model.save(str(draft))
         with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as file:
             file.writestr(MEMBER, contract.to_json())
-        with draft.open("rb") as saved:
-            os.fsync(saved.fileno())
+        sync_file(draft)
         draft.replace(path)
-    folder_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)
+    sync_folder(path.parent)
