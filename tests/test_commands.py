@@ -3,15 +3,17 @@ together."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import DrawImage
-from daemon_process import Project
+from daemon_process import SECONDS, Project
 
 
 @pytest.fixture
@@ -67,3 +69,19 @@ def test_the_version_is_told() -> None:
     )
     assert done.returncode == 0
     assert done.stdout.startswith("classifyd ")
+
+
+def test_others_can_write_to_nothing_that_is_made(
+    tmp_path: Path, compiled_cache: Path, draw_image: DrawImage
+) -> None:
+    """Even where the user's umask would let them."""
+    project = Project(tmp_path, compiled_cache)
+    shutil.rmtree(project.state)  # its models came along with permissions of their own
+    shutil.copytree(compiled_cache, project.state / "models")
+    draw_image(project.inbox / "a.jpg")
+    words = shlex.join(project.command("run", "--once"))
+    subprocess.run(["sh", "-c", f"umask 0; exec {words}"], check=True, timeout=SECONDS)
+    made = [project.results, project.state, *project.results.rglob("*"), *project.state.iterdir()]
+    assert len(made) > 8
+    for path in made:
+        assert path.is_symlink() or not path.stat().st_mode & stat.S_IWOTH, path

@@ -203,3 +203,15 @@ def test_folders_that_may_not_be_used(tmp_path: Path) -> None:
 def test_backfill_needs_no_inbox(tmp_path: Path) -> None:
     path = write(tmp_path, "inbox: nowhere\nresults: out\nstate: state\n")
     assert load(path, need_inbox=False).inbox == tmp_path / "nowhere"
+
+
+@pytest.mark.parametrize("name", ["results", "state"])
+def test_a_folder_that_every_user_can_write_to_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "inbox").mkdir()
+    config = tmp_path / "config.yaml"
+    config.write_text("inbox: inbox\nresults: results\nstate: state\n")
+    (tmp_path / name).mkdir()
+    load(config)
+    (tmp_path / name).chmod(0o1777)
+    with pytest.raises(SettingsError, match=f"{name}: .* can be written by every user"):
+        load(config)
