@@ -181,6 +181,7 @@ def _convert(draft: Path, said: str, cancelled: Callable[[], bool]) -> None:
         env={
             **os.environ,
             "KERAS_BACKEND": "tensorflow",
+            "HOME": scratch,
             "KERAS_HOME": scratch,  # else ~/.keras or even /tmp/.keras decides over Keras
             "PYTHONPATH": os.pathsep.join(sys.path),
             "TF_CPP_MIN_LOG_LEVEL": "2",
