@@ -220,6 +220,13 @@ def test_bytes_after_the_archive(good: Any, tmp_path: Path) -> None:
         archive.check(path)
 
 
+def test_a_name_that_zipfile_would_take_for_another_list(tmp_path: Path) -> None:
+    """Just before the end it looks for the place of a list with larger numbers (zip64)."""
+    path = written(tmp_path, {"config.json": b"{}", "PK\6\7" + 16 * "x": b""})
+    with pytest.raises(ModelError, match="not where Keras writes it"):
+        archive.check(path)
+
+
 def test_a_name_that_zipfile_would_cut_short(good: Any, tmp_path: Path) -> None:
     """It takes a name to end at a NUL."""
     good["metadata.jsox"] = good.pop("metadata.json")
