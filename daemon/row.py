@@ -16,6 +16,7 @@ UNSAFE = re.compile(
     r"[\\\x00-\x1f\x7f-\x9f"  # control characters
     r"\u2028\u2029"  # ends of lines and paragraphs
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # those that turn the writing round
+    r"\ufffe\uffff"  # no characters: they get lost in a spreadsheet
     r"\udc80-\udcff]"  # bytes that are not UTF-8
 )
 ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")

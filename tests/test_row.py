@@ -36,8 +36,8 @@ def test_every_row_is_one_line_for_every_reader(name: bytes) -> None:
     assert unescape(cells[1]) == b"/in/" + name
 
 
-@pytest.mark.parametrize("code", [0x1B, 0x85, 0x9B, 0x061C, 0x200E, 0x2028, 0x202E, 0x2069])
-def test_what_moves_a_cursor_or_turns_the_writing_round_is_escaped(code: int) -> None:
+@pytest.mark.parametrize("code", [0x1B, 0x85, 0x9B, 0x061C, 0x200E, 0x2028, 0x202E, 0x2069, 0xFFFF])
+def test_what_moves_a_cursor_turns_the_writing_round_or_gets_lost_is_escaped(code: int) -> None:
     name = f"a{chr(code)}b".encode()
     assert escape(name).isascii()
     assert escape(name).isprintable()
