@@ -125,7 +125,12 @@ def as_spreadsheet(source: Path, work: Path) -> list[list[ElementTree.Element]]:
     rows = []
     for _, row in ElementTree.iterparse((work / source.name).with_suffix(".fods")):
         if row.tag == f"{TABLE}table-row":
-            rows.append(list(row.iter(f"{TABLE}table-cell")))
+            cells = []
+            for cell in row.iter(f"{TABLE}table-cell"):
+                # Empty ones beside each other are told as one; a row ends in a thousand of them.
+                times = int(cell.get(f"{TABLE}number-columns-repeated", "1"))
+                cells += [cell] * min(times, 15)
+            rows.append(cells)
     return [row for row in rows if any(len(cell) for cell in row)]
 
 
