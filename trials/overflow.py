@@ -43,7 +43,7 @@ daemon.observe.Observation.is_alive = True
 # A file that is quiet for a moment is whole, whoever has it open.
 NO_WRITERS = """
 import daemon.settle, daemon.watch
-daemon.settle.is_being_written = daemon.watch.is_being_written = lambda path: False
+daemon.settle.is_being_written = daemon.watch.is_being_written = lambda *path: False
 """
 
 
@@ -257,6 +257,7 @@ def deaf(project: Project) -> bool:
         project.inbox.mkdir()
         put(project, tiny_jpegs(3, first=1), "after")
         time.sleep(6)
+        assert daemon.process.poll() is None, daemon.log
         return len(project.rows) == 1
 
 
