@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -162,6 +163,8 @@ def main(argv: list[str] | None = None) -> int:
     # Until the service counts signals, a Ctrl-C ends this at once and without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal has no letters for
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         format="%(asctime)sZ %(levelname)-7s %(message)s",

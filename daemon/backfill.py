@@ -17,6 +17,7 @@ from daemon.jobs import Sighting
 from daemon.journal import FILE_NAME, Journal
 from daemon.lock import Holder, holder
 from daemon.progress import Progress, progress
+from daemon.row import escape
 from daemon.service import (
     Service,
     Source,
@@ -50,15 +51,16 @@ def checked(settings: Settings, folders: Sequence[Path]) -> list[bytes]:
     """The folders under their true names. Raises `SettingsError` that tells of every wrong one."""
     mistakes = []
     for folder in folders:
+        name = escape(os.fsencode(folder))  # as `*` gave it, perhaps
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "there is no such folder"
-            mistakes.append(f"{folder}: {what}")
+            mistakes.append(f"{name}: {what}")
         elif not os.access(folder, os.R_OK | os.X_OK):
-            mistakes.append(f"{folder}: cannot be read by this user: chmod or chown it")
+            mistakes.append(f"{name}: cannot be read by this user: chmod or chown it")
         for key, ours in (("results", settings.results), ("state", settings.state)):
             if ours.resolve().is_relative_to(folder.resolve()):
                 mistakes.append(
-                    f"{folder}: holds our own folder {ours}, so our own pictures would be "
+                    f"{name}: holds our own folder {ours}, so our own pictures would be "
                     f"classified: name the folders beside it, or another `{key}:` in config.yaml"
                 )
     if mistakes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from daemon.row import word
 from daemon.service import prepare, program_of
 from daemon.settings import Settings
 
@@ -17,7 +18,7 @@ def lines(settings: Settings) -> Iterator[str]:
     yield f"results    {settings.results}"
     yield f"state      {settings.state}"
     pinned = " (pinned)" if settings.model_sha256 else ""
-    yield f"model      {program.digest[:12]}{pinned} {settings.model}"
+    yield f"model      {word(program.digest, 12)}{pinned} {settings.model}"
     size = f"{contract.height}x{contract.width}x{contract.channels}"
     yield f"input      {size}, pixels scaled by: {contract.scaling}"
     yield f"classes    {len(contract.labels)}: {', '.join(contract.labels)}"

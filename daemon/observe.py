@@ -67,7 +67,18 @@ class Observation(NamedTuple):
     def is_alive(self) -> bool:
         # watchdog 7 reads inotify in one more thread, which it does not show.
         reader = getattr(self.observer, "_inotify_fd", self.observer)
-        return all(t.is_alive() for t in (self.observer, reader, *self.observer.emitters))
+        threads = (self.observer, reader, *self.observer.emitters)
+        return all(thread.is_alive() for thread in threads) and self._watches_folder
+
+    @property
+    def _watches_folder(self) -> bool:
+        """False once the kernel has taken the watch away, as when the folder was unmounted; then
+        watchdog's threads go on and wait for nothing."""
+        for emitter in self.observer.emitters:
+            watched = getattr(getattr(emitter, "_inotify", None), "_active_callbacks_by_path", None)
+            if watched is not None and self.folder not in watched:
+                return False
+        return True
 
     def stop(self) -> None:
         OVERFLOWS.removeHandler(self.overflows)

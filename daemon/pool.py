@@ -15,6 +15,7 @@ from typing import Any
 from daemon.errors import PoolError
 from daemon.jobs import Outcome, failed
 from daemon.messages import Plan, Ready, Trouble
+from daemon.row import word
 from daemon.worker_process import Batch, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class Pool:
             self._again.extend([suspect[:half], suspect[half:]])
         elif suspect and suspect[0].verdict:
             # Not even its bytes could be read, for its digest.
-            yield [failed(suspect[0], suspect[0].verdict, self._plan.program.digest[:12])]
+            yield [failed(suspect[0], suspect[0].verdict, word(self._plan.program.digest, 12))]
         elif suspect and suspect[0].seq not in self._accused:
             # Somebody may have killed the worker; an image is guilty if it happens again.
             self._accused.add(suspect[0].seq)

@@ -22,7 +22,7 @@ from daemon.service import locked
 from daemon.settings import Settings
 from daemon.storage import storing
 
-ID = re.compile("[0-9a-f]{20}")
+ID = re.compile("[0-9a-f]{20,64}")
 
 
 class Rebuilt(NamedTuple):

@@ -19,6 +19,8 @@ UNSAFE = re.compile(
     r"\ufffe\uffff"  # no characters: they get lost in a spreadsheet
     r"\udc80-\udcff]"  # bytes that are not UTF-8
 )
+# Hex digits that read as a decimal number.
+NUMBER = re.compile("[0-9]+(e[0-9]+)?")
 ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 
 
@@ -53,13 +55,24 @@ def line(row: Row) -> bytes:
 
 
 def row_id(path: bytes, content: str, model: str, attempt: int = 0) -> str:
-    """20 hex digits (80 bits) that stand for this path with this content under this model.
+    """20 hex digits (80 bits), seldom more, for this path with this content under this model.
 
     The same work done twice gives the same id, so a crash between doing and noting it cannot make
     two rows or two thumbnails of one image. attempt counts how often a user asked to try again.
     """
     parts = (path, content.encode(), model.encode(), b"%d" % attempt)
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
+    return word(hashlib.sha256(b"\0".join(parts)).hexdigest(), 20)
+
+
+def word(digits: str, length: int) -> str:
+    """The beginning of hex digits: so many, or some more until no reader takes them for a number.
+
+    One in 4,000 of 20 digits would be one, such as 67051143882419677e43, and of 12 digits one in
+    140: a spreadsheet and pandas round it, or make it infinite.
+    """
+    while NUMBER.fullmatch(digits, 0, length) and length < len(digits):
+        length += 1
+    return digits[:length]
 
 
 def escape(path: bytes) -> str:

@@ -30,7 +30,7 @@ from daemon.messages import Plan
 from daemon.pool import Pool
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import THUMBNAILS, ResultsFile
-from daemon.row import escape
+from daemon.row import escape, word
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full, storing
@@ -145,7 +145,7 @@ def opened(settings: Settings, signals: Signals) -> Iterator[Works]:
     program = program_of(settings, lambda: signals.stops > 0)
     log.info(
         "model %s (%s): %d classes; %s",
-        program.digest[:12], settings.model.name, len(program.contract.labels), program.note,
+        word(program.digest, 12), settings.model.name, len(program.contract.labels), program.note,
     )  # fmt: skip
     limits = settings.limits
     plan = Plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 from daemon.census import Priority
@@ -10,19 +11,29 @@ from daemon.lock import holder
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import escape
 from daemon.settings import Settings
+from daemon.storage import full
 
 
 def lines(settings: Settings) -> Iterator[str]:
     """The report, line by line."""
     at_work = holder(settings.state)
     yield f"running    {at_work or 'no'}"
-    if at_work and at_work.paused:
-        yield f"paused     {at_work.paused}; it goes on by itself"
+    crowded = full([settings.state, settings.results]) if at_work else None
+    if at_work and (at_work.paused or crowded):
+        # With no room at all, it could not even note that it waits.
+        why = at_work.paused or f"the disk of {crowded} is full: make room"
+        yield f"paused     {why}; it goes on by itself"
     yield f"inbox      {settings.inbox}"
     if not (settings.state / FILE_NAME).exists():
         yield f"rows       none: nothing was classified yet into {settings.results}"
         return
-    journal = Journal.open(settings.state, read_only=True)
+    try:
+        journal = Journal.open(settings.state, read_only=True)
+    except sqlite3.OperationalError:
+        if not crowded:
+            raise
+        yield "rows       cannot be counted: to read the journal takes some room, too"
+        return
     yield f"results    {settings.results / RESULTS_NAME}"
     counts = journal.by_status()
     rows = ", ".join(f"{count:,} {status}" for status, count in counts.items())

@@ -164,7 +164,9 @@ class Watcher:
             identity = _identity(self.folder)
         except OSError:
             identity = None
-        if identity != self._identity:
+        held = self._observation
+        # A folder that was made anew at once may have got the number of the one before.
+        if identity != self._identity or (held is not None and not held.is_alive):
             self._next_scan = now
 
     def _start_scan(self, now: float) -> None:

@@ -22,7 +22,7 @@ from classifier.read import read
 from daemon.jobs import Job, Outcome, failed, identifier, timestamp
 from daemon.messages import Channel, Plan, Progress, Ready, Trouble
 from daemon.results import THUMBNAILS
-from daemon.row import Row, escape
+from daemon.row import Row, escape, word
 
 if TYPE_CHECKING:
     from classifier.classify import Classifier, Prediction
@@ -87,7 +87,7 @@ class Worker:
 
     @property
     def _model(self) -> str:
-        return self._plan.program.digest[:12]
+        return word(self._plan.program.digest, 12)
 
     def _outcome(self, job: Job, prediction: Prediction, written: list[Path]) -> Outcome:
         changed = prediction.signature not in (None, job.signature)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def main() -> int:
             with tempfile.TemporaryDirectory(prefix=f"trial-{name}-") as work:
                 run = importlib.import_module(f"trials.{name}").run
                 report = run(Path(work), short=arguments.short).to_json()
+        except unittest.SkipTest as reason:
+            print(f"  skipped: {reason}", flush=True)
+            continue
         except Exception:
             traceback.print_exc()
             failed.append(name)
