@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ def quiet() -> Iterator[None]:
     LiteRT and TensorFlow have no setting for it, so the file descriptor is turned aside, and that
     goes for the whole process: use it for the moment in which they are loaded, no longer.
     """
-    with _one_at_a_time, tempfile.TemporaryFile() as aside:
+    # In memory: a process that has shut itself in may make no files.
+    with _one_at_a_time, open(os.memfd_create("quiet"), "w+b") as aside:  # noqa: PTH123
         if sys.stderr is not None:
             sys.stderr.flush()
         stderr = os.dup(2)
