@@ -1,0 +1,75 @@
+"""A worker shuts itself in before it looks at its first image: decoders have had holes.
+
+Each layer is put in force where the system has it, and said to be missing where it has not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from daemon import landlock, seccomp
+
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def confine(writable: Sequence[Path], address_space: int, file_size: int) -> str:
+    """Shut this process in, for good; what is in force, for the log.
+
+    writable: the folders beneath which it may still make and write files. address_space: how many
+    bytes more than now it may take up. file_size: of the largest file that it may write, in bytes.
+    """
+    forces = []
+    # A set-uid program must not be a way out; the kernel asks for this before the next two.
+    one, zero = ctypes.c_ulong(1), ctypes.c_ulong(0)
+    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, one, zero, zero, zero)
+    try:
+        forces.append(landlock.restrict(writable))
+    except OSError as error:
+        forces.append(f"no Landlock ({error.strerror})")
+    try:
+        forces.append(seccomp.forbid())
+    except OSError as error:
+        forces.append(f"no seccomp ({error.strerror})")
+    limit = used_address_space() + address_space
+    _lower(resource.RLIMIT_AS, limit)
+    _lower(resource.RLIMIT_FSIZE, file_size)  # Python ignores SIGXFSZ: writing more is an error
+    _lower(resource.RLIMIT_CORE, 0)  # a crash would leave the image, and more, on the disk
+    return ", ".join([*forces, f"{limit / 1e9:.1f} GB address space"])
+
+
+def used_address_space() -> int:
+    """Bytes of it that this process takes up now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _lower(which: int, limit: int) -> None:
+    _, hard = resource.getrlimit(which)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(which, (limit, limit))
+
+
+class ComputingTime:
+    """The kernel ends this process if it computes for too long without a `renew`.
+
+    The pool does so by the clock; this holds even if the pool stands still.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._limit = 0
+
+    def renew(self) -> None:
+        """Another so many seconds, from now on."""
+        # The kernel counts whole ones. One more: the pool has a better word for the log.
+        limit = int(time.process_time() + self._seconds) + 2
+        if limit != self._limit:
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+            self._limit = limit

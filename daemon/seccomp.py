@@ -1,0 +1,121 @@
+"""seccomp: system calls that no decoder needs are refused, for good and for every thread.
+
+A list of what is forbidden, not of what is allowed: the libraries may change what they use, and a
+call that nobody thought of must not fail on somebody's machine. Whoever takes over a decoder finds
+no network, no new programs or processes, no other process's memory, no change to a file's owner,
+mode or dates (Landlock leaves those alone), and none of the kernel's stranger doors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+
+# name: number on x86-64, on AArch64; None where there is no such call.
+FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
+    # the network
+    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200),
+    "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
+    # programs and processes; of clone, see below
+    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "kcmp": (312, 272), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424), "process_madvise": (440, 440),
+    # files that are not ours
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+    "open_by_handle_at": (304, 265),
+    # the machine
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
+    "move_mount": (429, 429), "open_tree": (428, 428), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
+    "mount_setattr": (442, 442), "unshare": (272, 97), "setns": (308, 268),
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
+    "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "quotactl": (179, 60),
+    "syslog": (103, 116), "settimeofday": (164, 170), "clock_settime": (227, 112),
+    "adjtimex": (159, 171), "clock_adjtime": (305, 266), "sethostname": (170, 161),
+    "setdomainname": (171, 162), "iopl": (172, None), "ioperm": (173, None),
+    # wide and often broken
+    "bpf": (321, 280), "perf_event_open": (298, 241), "io_uring_setup": (425, 425),
+    "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219), "personality": (135, 92),
+}  # fmt: skip
+
+
+# machine: its place in the tuples above, its AUDIT_ARCH, the numbers of clone and seccomp
+MACHINES = {"x86_64": (0, 0xC000003E, 56, 317), "aarch64": (1, 0xC00000B7, 220, 277)}
+CLONE3 = 435
+CLONE_THREAD = 0x10000
+X32_BIT = 0x40000000  # x86-64 has a second set of numbers for the same calls
+
+# Of <linux/bpf_common.h> and <linux/seccomp.h>.
+LOAD, EQUALS, AT_LEAST, AND, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
+ALLOW, ERROR, KILL = 0x7FFF0000, 0x00050000, 0x80000000
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # where they are in what a filter sees
+SET_MODE_FILTER, FILTER_FLAG_TSYNC = 1, 1
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def forbid() -> str:
+    """Put the list in force; says so. `PR_SET_NO_NEW_PRIVS` must have been set.
+
+    Raises `OSError` where there is no seccomp, or the machine is not one of those above.
+    """
+    machine = platform.machine()
+    if sys.maxsize < 1 << 32 or machine not in MACHINES:
+        raise OSError(errno.EOPNOTSUPP, f"not known on {machine}")
+    seccomp = MACHINES[machine][3]
+    code = filter_of(machine)
+    program = _Program(len(code) // 8, code)
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = (SET_MODE_FILTER, FILTER_FLAG_TSYNC, ctypes.byref(program))
+    result = libc.syscall(ctypes.c_long(seccomp), *arguments)
+    if result:  # above 0: a thread that has another filter already
+        error = ctypes.get_errno() if result < 0 else errno.EBUSY
+        raise OSError(error, os.strerror(error))
+    return "seccomp"
+
+
+def filter_of(machine: str) -> bytes:
+    """The program that the kernel runs at every system call."""
+    column, architecture, clone, _ = MACHINES[machine]
+    code = [
+        _step(LOAD, ARCHITECTURE),
+        _step(EQUALS, architecture, then=1),
+        _step(RETURN, KILL),  # numbers of another architecture: nothing of ours makes such calls
+        _step(LOAD, NUMBER),
+    ]
+    if machine == "x86_64":
+        code += [_step(AT_LEAST, X32_BIT, otherwise=1), _step(RETURN, ERROR | errno.EPERM)]
+    for numbers in FORBIDDEN.values():
+        if (number := numbers[column]) is not None:
+            code += [_step(EQUALS, number, otherwise=1), _step(RETURN, ERROR | errno.EPERM)]
+    code += [
+        # Its flags cannot be seen from here; without it, the C library takes clone.
+        _step(EQUALS, CLONE3, otherwise=1),
+        _step(RETURN, ERROR | errno.ENOSYS),
+        # Threads, but no processes.
+        _step(EQUALS, clone, otherwise=4),
+        _step(LOAD, FIRST_ARGUMENT),
+        _step(AND, CLONE_THREAD),
+        _step(EQUALS, CLONE_THREAD, then=1),
+        _step(RETURN, ERROR | errno.EPERM),
+        _step(RETURN, ALLOW),
+    ]
+    return b"".join(code)
+
+
+def _step(operation: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
+    """then, otherwise: how many steps to leave out after a comparison."""
+    return struct.pack("=HBBI", operation, then, otherwise, value)
