@@ -80,9 +80,10 @@ class Classifier:
             engine = KerasEngine.open(program.model, program.contract)
         return cls(engine, program.contract, program.digest)
 
-    def warm_up(self) -> None:
-        """Run the network once, so that the first image does not wait for memory to be laid out."""
-        shape = (1, self.contract.height, self.contract.width, self.contract.channels)
+    def warm_up(self, size: int = 1) -> None:
+        """Run the network once, so that the first batch of this size does not wait for memory to be
+        laid out."""
+        shape = (size, self.contract.height, self.contract.width, self.contract.channels)
         self._engine.probabilities(np.zeros(shape, np.uint8))
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:

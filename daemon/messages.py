@@ -27,10 +27,13 @@ class Plan(NamedTuple):
     min_confidence: float
     max_bytes: int
     max_pixels: int
+    image_seconds: float = 10.0  # of computing, for one image
 
 
 class Ready(NamedTuple):
-    """The first answer: the model is loaded."""
+    """The first answer: the model is loaded, and the worker has shut itself in."""
+
+    forces: str = ""  # what keeps it in
 
 
 class Trouble(NamedTuple):

@@ -45,6 +45,7 @@ class Pool:
         self._worker_images = worker_images
         self._module = module
         self._failed_starts = 0
+        self._forces = ""  # that keep a worker in
         self._again: deque[Batch] = deque()  # of workers that died
         self._accused: set[int] = set()  # jobs whose worker died while they were alone with it
         self._processes: list[WorkerProcess] = []
@@ -139,6 +140,9 @@ class Pool:
         if isinstance(answer, Ready):
             process.is_ready = True
             self._failed_starts = 0
+            if not self._forces:
+                self._forces = answer.forces
+                log.info("each worker is confined by %s", answer.forces)
         elif isinstance(answer, Trouble):
             raise answer.error
         else:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from classifier.durable import sync_file, sync_folder
 from classifier.errors import ImageError, ModelError, UnreadableError, UnsettledError
 from classifier.read import read
+from daemon.confine import ComputingTime, confine, used_address_space
 from daemon.jobs import Job, Outcome, failed, identifier, timestamp
 from daemon.messages import Channel, Plan, Progress, Ready, Trouble
 from daemon.results import THUMBNAILS
@@ -29,14 +30,26 @@ if TYPE_CHECKING:
     from daemon.thumbnail import Thumbnailer
 
 PR_SET_PDEATHSIG = 1
+# What decoding takes at most of each pixel allowed: 11 bytes were measured, for a progressive CMYK
+# JPEG at full size; one more copy, if EXIF turns it.
+PIXEL_BYTES = 16
+FILE_COPIES = 3
+# For everything else, and for Keras, which lays out its graph anew for each size of batch.
+ROOM_BYTES, KERAS_ROOM_BYTES = 1 << 30, 8 << 30
+SAMPLE = 4  # images, to see what the network takes
+THUMBNAIL_BYTES = 64 << 20  # many times the largest file that a worker has to write
 
 
 class Worker:
     """Turns jobs into outcomes with one model."""
 
+    _folder_is: tuple[int, int] | None = None  # of the thumbnails, that may be written to
+
     def __init__(self, plan: Plan, progress: Progress) -> None:
         # Read by OpenCV when it is imported, so before the imports below.
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(plan.max_pixels)
+        # By NumPy, too: no threads that do nothing here, and that Landlock would not reach.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
         from classifier.classify import Classifier
 
         self._plan = plan
@@ -50,22 +63,52 @@ class Worker:
             from daemon.thumbnail import Thumbnailer
 
             self._thumbnailer = Thumbnailer()
+        # Keras computes with as many threads as there are processors.
+        threads = (os.cpu_count() or 1) if plan.program.litert is None else 1
+        self._time = ComputingTime(plan.image_seconds * threads)
+        self._folder = plan.results / THUMBNAILS
+
+    def confine(self) -> str:
+        """Nothing was looked at yet, and all is loaded: give up all rights but the few needed."""
+        folders = []
+        if self._thumbnailer is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder_is = _identity(self._folder)
+            folders.append(self._folder)
+        room = PIXEL_BYTES * self._plan.max_pixels + FILE_COPIES * self._plan.max_bytes
+        return confine(folders, room + self._room_to_run(), THUMBNAIL_BYTES)
+
+    @property
+    def has_lost_its_folder(self) -> bool:
+        """Whether the thumbnails folder was made anew: no right goes over from the old one."""
+        return self._folder_is is not None and self._folder_is != _identity(self._folder)
+
+    def _room_to_run(self) -> int:
+        """Bytes for the network in all sizes of batch; each keeps its memory."""
+        if self._plan.program.litert is None:
+            return ROOM_BYTES + KERAS_ROOM_BYTES
+        from classifier.engine import BATCH_SIZES
+
+        before = used_address_space()
+        self._classifier.warm_up(SAMPLE)
+        return ROOM_BYTES + (used_address_space() - before) * sum(BATCH_SIZES) // SAMPLE
 
     def work(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One outcome for every job. Raises `OSError` if a thumbnail cannot be written."""
+        self._time.renew()
         predictions = self._classifier.classify(
             [job.path for job in jobs],
             with_pictures=self._thumbnailer is not None,
             max_bytes=self._plan.max_bytes,
             roots=[job.root for job in jobs],
-            on_image=self._progress.step,
+            on_image=self._step,
         )
         written: list[Path] = []
         outcomes = [
             self._outcome(job, prediction, written)
             for job, prediction in zip(jobs, predictions, strict=True)
         ]
-        _make_durable(written, self._progress.step)
+        _make_durable(written, self._step)
         return outcomes
 
     def judge(self, job: Job) -> Outcome:
@@ -84,6 +127,10 @@ class Worker:
         return failed(
             job, job.verdict, self._model, sha256=content.sha256, signature=content.signature
         )
+
+    def _step(self) -> None:
+        self._progress.step()
+        self._time.renew()
 
     @property
     def _model(self) -> str:
@@ -110,7 +157,7 @@ class Worker:
         wanted = self._plan.thumbnails
         if wanted == "all" or (wanted == "uncertain" and uncertain):
             thumbnail = self._annotate(job, prediction, row_id, uncertain, written)
-            self._progress.step()
+            self._step()
         row = Row(
             id=row_id,
             path=escape(job.path),
@@ -175,6 +222,14 @@ def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
         on_file()
 
 
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _die_with_parent() -> None:
     """Not to work on for nobody when the daemon is killed."""
     if sys.platform == "linux":
@@ -190,13 +245,20 @@ def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None
             worker = kind(channel.receive(), Progress(progress_fd))
         except ModelError as error:
             sys.exit(str(error))
-        channel.send(Ready())
+        try:
+            forces = worker.confine()
+        except OSError as error:
+            channel.send(Trouble(error))
+            return
+        channel.send(Ready(forces))
         while True:
             jobs = channel.receive()
             answer: list[Outcome] | Trouble
             try:
                 answer = [worker.judge(jobs[0])] if jobs[0].verdict else worker.work(jobs)
             except OSError as error:
+                if worker.has_lost_its_folder:
+                    sys.exit("the thumbnails folder is another one now; the next worker opens it")
                 answer = Trouble(error)
             channel.send(answer)
     except EOFError:
