@@ -1,0 +1,240 @@
+"""What a confined process cannot do, each tried in a real one; and that it could before."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import DrawImage
+from daemon_process import Project
+
+from daemon import seccomp
+
+CONFINE = """
+import os, resource, signal, socket, subprocess, sys, threading, time
+from pathlib import Path
+writable, outside = Path(sys.argv[1]), Path(sys.argv[2])
+from daemon.confine import ComputingTime, confine
+if sys.argv[3] == "confined":
+    print(confine([writable], 200 << 20, 1 << 20), flush=True)
+"""
+GIGABYTE = "bytearray(1 << 30)"
+
+
+def attempt(tmp_path: Path, code: str, *, confined: bool) -> subprocess.CompletedProcess[str]:
+    for name in ("writable", "outside"):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        (tmp_path / name).mkdir()
+    (tmp_path / "outside" / "there").write_bytes(b"it is there")
+    how = "confined" if confined else "free"
+    return subprocess.run(
+        [sys.executable, "-c", CONFINE + code, tmp_path / "writable", tmp_path / "outside", how],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def lacks(layer: str, tmp_path: Path) -> bool:
+    return f"no {layer}" in attempt(tmp_path, "", confined=True).stdout
+
+
+FORBIDDEN = {
+    "Landlock": [
+        "(outside / 'new').write_bytes(b'')",
+        "(outside / 'there').write_bytes(b'')",
+        "os.truncate(outside / 'there', 0)",
+        "(outside / 'there').unlink()",
+        "(outside / 'there').rename(writable / 'there')",
+        "(writable / 'there').hardlink_to(outside / 'there')",
+        "(outside / 'new').mkdir()",
+        "(outside / 'new').symlink_to('there')",
+        "(writable / 'new').symlink_to('there')",
+        "os.mkfifo(writable / 'new')",
+        "os.kill(os.getppid(), 0)",
+    ],
+    "seccomp": [
+        "socket.socket()",
+        "socket.socketpair()",
+        "subprocess.run(['/bin/true'])",
+        "os.execv('/bin/true', ['true'])",
+        "os.fork() or os._exit(0)",
+        "(outside / 'there').chmod(0o600)",
+        "os.utime(outside / 'there')",
+        "os.chown(outside / 'there', -1, os.getgid())",
+    ],
+    "limits": [
+        GIGABYTE,
+        "(writable / 'large').write_bytes(bytes(2 << 20))",
+        "resource.setrlimit(resource.RLIMIT_CORE, (1, 1))",
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("layer", "code"), [(layer, code) for layer, codes in FORBIDDEN.items() for code in codes]
+)
+def test_what_is_forbidden(layer: str, code: str, tmp_path: Path) -> None:
+    if lacks(layer, tmp_path):
+        pytest.skip(f"the kernel has no {layer}")
+    if "RLIMIT" in code and os.geteuid() == 0:
+        pytest.skip("root may raise limits")
+    if "RLIMIT_CORE" in code and resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("core files are forbidden here already")
+    confined = attempt(tmp_path, code, confined=True)
+    assert confined.returncode != 0, confined.stdout
+    assert re.search(
+        r"PermissionError|MemoryError|File too large|cross-device|not allowed", confined.stderr
+    )
+    free = attempt(tmp_path, code, confined=False)
+    assert free.returncode == 0, free.stderr
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "(writable / 'day').mkdir(); (writable / 'day' / 'a.jpg').write_bytes(bytes(1000))",
+        "(writable / 'a').write_bytes(b'1'); (writable / 'a').write_bytes(b'2')",
+        "assert (outside / 'there').read_bytes()",
+        "thread = threading.Thread(target=print); thread.start(); thread.join()",
+        "bytearray(100 << 20)",
+        "import decimal, sqlite3, _ctypes",
+    ],
+)
+def test_what_a_worker_needs(code: str, tmp_path: Path) -> None:
+    done = attempt(tmp_path, code, confined=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_threads_that_run_already_are_under_seccomp_too(tmp_path: Path) -> None:
+    if lacks("seccomp", tmp_path):
+        pytest.skip("the kernel has no seccomp")
+    code = """
+go, said = threading.Event(), []
+def later():
+    go.wait()
+    try: socket.socket()
+    except PermissionError: said.append("refused")
+thread = threading.Thread(target=later); thread.start()
+print(confine([writable], 200 << 20, 1 << 20))
+go.set(); thread.join(); print(*said)
+"""
+    done = attempt(tmp_path, code, confined=False)
+    assert "refused" in done.stdout, done.stderr
+    if "Landlock" in done.stdout and "no Landlock" not in done.stdout:
+        abi = int(re.findall(r"Landlock (\d+)", done.stdout)[0])
+        assert abi >= 8 or "(one of 2 threads)" in done.stdout
+
+
+def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
+    done = attempt(tmp_path, "print(resource.getrlimit(resource.RLIMIT_CORE))", confined=True)
+    assert "(0, 0)" in done.stdout
+
+
+def test_a_process_that_computes_too_long_is_ended_by_the_kernel(tmp_path: Path) -> None:
+    spin = "limit = ComputingTime(0.1); limit.renew()\nwhile True: pass"
+    assert attempt(tmp_path, spin, confined=True).returncode == -signal.SIGXCPU
+    done = attempt(
+        tmp_path,
+        "limit = ComputingTime(0.1)\nwhile time.process_time() < 4: limit.renew()",
+        confined=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    code = """
+from daemon import landlock, seccomp
+landlock.SYS_CREATE_RULESET = 1000  # no such call, as on an older kernel
+seccomp.MACHINES.clear()
+print(confine([writable], 200 << 20, 1 << 20))
+"""
+    done = attempt(tmp_path, code, confined=False)
+    assert "no Landlock (Function not implemented), no seccomp (not known on" in done.stdout
+
+
+def test_the_numbers_are_those_of_the_system() -> None:
+    headers = {"x86_64": "x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "asm-generic/unistd.h"}
+    header = Path("/usr/include", headers.get(platform.machine(), "none"))
+    if not header.exists():
+        pytest.skip("the headers of Linux are not installed")
+    defined = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)\b", header.read_text()))
+    column, _, clone, own = seccomp.MACHINES[platform.machine()]
+    ours = {name: numbers[column] for name, numbers in seccomp.FORBIDDEN.items()}
+    ours |= {"clone": clone, "seccomp": own, "clone3": seccomp.CLONE3}
+    known = {name: number for name, number in ours.items() if name in defined and number}
+    assert len(known) > 60
+    assert {name: int(defined[name]) for name in known} == known
+
+
+@pytest.fixture
+def project(tmp_path: Path, compiled_cache: Path) -> Project:
+    return Project(tmp_path, compiled_cache)
+
+
+def in_force(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+def test_the_workers_of_a_daemon_are_confined(project: Project, draw_image: DrawImage) -> None:
+    project.configure(workers=1)
+    with project.started("run") as daemon:
+        daemon.says("each worker is confined by ")
+        draw_image(project.inbox / "a.jpg")
+        project.wait_for_rows(1)
+        (worker,) = daemon.workers
+        assert "NoNewPrivs:\t1" in in_force(worker)
+        if ", seccomp," in daemon.log:
+            assert "Seccomp:\t2" in in_force(worker)
+        assert resource.prlimit(worker, resource.RLIMIT_CORE) == (0, 0)
+        assert 2e9 < resource.prlimit(worker, resource.RLIMIT_AS)[0] < 6e9
+        assert resource.prlimit(worker, resource.RLIMIT_CPU)[0] < 1000
+        assert "NoNewPrivs:\t0" in in_force(daemon.pid)
+        assert daemon.stop() == 0
+    project.check_rows(1)
+
+
+def test_a_thumbnails_folder_made_anew_is_written_to(
+    project: Project, draw_image: DrawImage
+) -> None:
+    """The right to write goes with the folder; the worker gives way to one that has the new one."""
+    project.configure(workers=1)
+    with project.started("run") as daemon:
+        draw_image(project.inbox / "a.jpg")
+        project.wait_for_rows(1)
+        shutil.rmtree(project.results / "thumbnails")
+        draw_image(project.inbox / "b.jpg", 1)
+        project.wait_for_rows(2)
+        assert daemon.stop() == 0
+    row = project.row_of("b.jpg")
+    assert row["status"] == "classified"
+    assert (project.results / row["thumbnail"]).is_file()
+
+
+@pytest.mark.slow
+def test_keras_runs_confined(tmp_path: Path, small_models: Path, draw_image: DrawImage) -> None:
+    """A model that LiteRT does not take: TensorFlow, with all its threads, in the worker."""
+    (tmp_path / "empty").mkdir()
+    project = Project(
+        tmp_path,
+        tmp_path / "empty",
+        workers=1,
+        model=str(small_models / "bicubic.keras"),
+        labels={"names": ["cat", "dog", "owl"]},
+    )
+    for number in range(6):  # batches of more than one size
+        draw_image(project.inbox / f"{number}.jpg", number)
+    done = project.classifyd("run", "--once")
+    assert done.returncode == 0, done.stderr
+    assert "confined by" in done.stderr
+    project.check_rows(6)
