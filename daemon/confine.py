@@ -22,6 +22,8 @@ def confine(writable: Sequence[Path], address_space: int, file_size: int) -> str
 
     writable: the folders beneath which it may still make and write files. address_space: how many
     bytes more than now it may take up. file_size: of the largest file that it may write, in bytes.
+
+    Raises `OSError` if one of the folders cannot be opened.
     """
     forces = []
     # A set-uid program must not be a way out; the kernel asks for this before the next two.
@@ -30,6 +32,8 @@ def confine(writable: Sequence[Path], address_space: int, file_size: int) -> str
     try:
         forces.append(landlock.restrict(writable))
     except OSError as error:
+        if error.filename is not None:  # a folder that is not there is no want of Landlock
+            raise
         forces.append(f"no Landlock ({error.strerror})")
     try:
         forces.append(seccomp.forbid())

@@ -7,6 +7,7 @@ closed, it ends.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -72,7 +73,8 @@ class Worker:
         """Nothing was looked at yet, and all is loaded: give up all rights but the few needed."""
         folders = []
         if self._thumbnailer is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # a file may be in the way: `confine` tells
+                self._folder.mkdir(parents=True)
             self._folder_is = _identity(self._folder)
             folders.append(self._folder)
         room = PIXEL_BYTES * self._plan.max_pixels + FILE_COPIES * self._plan.max_bytes

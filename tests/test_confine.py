@@ -163,6 +163,13 @@ print(confine([writable], 200 << 20, 1 << 20))
     assert "no Landlock (Function not implemented), no seccomp (not known on" in done.stdout
 
 
+def test_a_folder_that_is_not_there_is_no_want_of_landlock(tmp_path: Path) -> None:
+    if lacks("Landlock", tmp_path):
+        pytest.skip("the kernel has no Landlock")
+    done = attempt(tmp_path, "confine([outside / 'there'], 200 << 20, 1 << 20)", confined=False)
+    assert "NotADirectoryError" in done.stderr
+
+
 def test_the_numbers_are_those_of_the_system() -> None:
     headers = {"x86_64": "x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "asm-generic/unistd.h"}
     header = Path("/usr/include", headers.get(platform.machine(), "none"))
