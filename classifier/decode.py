@@ -15,8 +15,10 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from classifier import jpeg  # noqa: E402
 from classifier.errors import ImageError  # noqa: E402
 from classifier.header import image_format, image_size  # noqa: E402
+from classifier.quiet import Overheard, pass_on  # noqa: E402
 
 # One process a core is how this scales; threads inside would only get in the way.
 cv2.setNumThreads(1)
@@ -77,17 +79,7 @@ def decode(
         factor = reduction(*promised, height, width)
         if factor > 1:
             flags, size = REDUCED[factor], promised
-    try:
-        # From bytes, not from the path: imread gives a grey patch for a JPEG that ends too early.
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        if "MAX_IMAGE" in str(error):
-            raise ImageError(_TOO_LARGE) from None
-        if error.code == cv2.Error.StsNoMem:
-            raise ImageError("there is not enough memory to decode the image") from None
-        raise ImageError("the image is damaged") from None
-    if image is None:
-        raise ImageError("the image is incomplete or damaged")
+    image = _decoded_jpeg(data, flags) if kind == "JPEG" else _decoded(data, flags)
     rows, columns = image.shape[:2]
     if size is None:
         size = (columns, rows)
@@ -101,6 +93,41 @@ def decode(
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     picture = fit(image, PICTURE_SIDE) if with_picture else None
     return Decoded(_uint8(pixels), picture, *size)
+
+
+def _decoded_jpeg(data: bytes, flags: int) -> cv2.typing.MatLike:
+    """A JPEG that is whole: libjpeg makes a picture of a damaged one, too."""
+    if jpeg.too_many_scans(data):
+        raise ImageError(
+            f"the image has more than {jpeg.MAX_SCANS} scans: it would take too long to decode"
+        )
+    stderr = Overheard()
+    try:
+        with stderr:
+            image = _decoded(data, flags)
+    finally:
+        heard = jpeg.heard(stderr.words)
+        pass_on(heard.rest)
+    if heard.damage:
+        raise ImageError(f"the image is damaged: {heard.damage}")
+    if heard.harmless and (mended := jpeg.without_harmless(data)) != data:
+        return _decoded_jpeg(mended, flags)
+    return image
+
+
+def _decoded(data: bytes, flags: int) -> cv2.typing.MatLike:
+    try:
+        # From bytes, not from the path: imread gives a grey patch for a JPEG that ends too early.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if "MAX_IMAGE" in str(error):
+            raise ImageError(_TOO_LARGE) from None
+        if error.code == cv2.Error.StsNoMem:
+            raise ImageError("there is not enough memory to decode the image") from None
+        raise ImageError("the image is damaged") from None
+    if image is None:
+        raise ImageError("the image is incomplete or damaged")
+    return image
 
 
 def fit(image: NDArray[np.uint8] | cv2.typing.MatLike, side: int) -> NDArray[np.uint8]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-# The markers that begin a JPEG's frame header, which holds its size.
-JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+from classifier import jpeg
 
 
 def image_format(data: bytes) -> str | None:
@@ -39,14 +38,10 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in JPEG_FRAMES:
-            height, width = data[at + 5 : at + 7], data[at + 7 : at + 9]
+    for marker, start, _ in jpeg.segments(data):
+        if marker in jpeg.FRAMES and start + 5 <= len(data):
+            height, width = data[start + 1 : start + 3], data[start + 3 : start + 5]
             return int.from_bytes(width), int.from_bytes(height)
-        # A marker may be preceded by any number of filling bytes.
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
     return None
 
 

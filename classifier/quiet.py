@@ -1,4 +1,4 @@
-"""Native libraries greet on stderr as they start; they are heard only if they fail."""
+"""What native libraries write to stderr, turned aside: to be heard only if they fail, or judged."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+# Where stderr leads is a matter of the whole process, so both ways of turning it aside share this.
 _one_at_a_time = threading.Lock()
 
 
@@ -33,3 +34,72 @@ def quiet() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _memory() -> int:
+    """A file that takes what is written aside. In memory: a full disk must not hide a warning."""
+    if sys.platform != "linux":
+        with tempfile.TemporaryFile(buffering=0) as file:
+            return os.dup(file.fileno())
+    return os.memfd_create("stderr")
+
+
+_aside = _memory()
+
+
+def _begin_anew() -> None:
+    """In a forked process: the parent's file would mix its words with ours."""
+    global _aside, _one_at_a_time
+    os.close(_aside)
+    _aside = _memory()
+    _one_at_a_time = threading.Lock()  # a thread that is not here may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+class Overheard:
+    """`with Overheard() as stderr: ...`, and `stderr.words` is what was written to it meanwhile.
+
+    Some 10 microseconds, for libraries that tell what they found in no other way. Threads take
+    turns. What the words do not explain is to be given back with `pass_on`: another thread may have
+    written it.
+    """
+
+    def __init__(self) -> None:
+        self.words = b""
+        self._stderr: int | None = None
+
+    def __enter__(self) -> Overheard:
+        _one_at_a_time.acquire()
+        try:
+            with suppress(OSError):  # closed: then it is closed again
+                self._stderr = os.dup(2)
+            os.dup2(_aside, 2)
+        except BaseException:
+            _one_at_a_time.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._stderr is None:
+                os.close(2)
+            else:
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+            if written := os.lseek(_aside, 0, os.SEEK_CUR):
+                self.words = os.pread(_aside, written, 0)
+                os.lseek(_aside, 0, os.SEEK_SET)
+                os.ftruncate(_aside, 0)
+        finally:
+            _one_at_a_time.release()
+
+
+def pass_on(words: bytes) -> None:
+    """Write what was overheard to stderr after all, as far as there is one."""
+    if not words:
+        return
+    with suppress(OSError):
+        os.write(2, words)
