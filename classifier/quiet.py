@@ -36,27 +36,19 @@ def quiet() -> Iterator[None]:
             os.close(stderr)
 
 
-def _memory() -> int:
-    """A file that takes what is written aside. In memory: a full disk must not hide a warning."""
-    if sys.platform != "linux":
-        with tempfile.TemporaryFile(buffering=0) as file:
-            return os.dup(file.fileno())
-    return os.memfd_create("stderr")
-
-
-_aside = _memory()
+# In memory: a full disk must not hide a warning.
+_aside = os.memfd_create("stderr")
 
 
 def _begin_anew() -> None:
     """In a forked process: the parent's file would mix its words with ours."""
     global _aside, _one_at_a_time
     os.close(_aside)
-    _aside = _memory()
+    _aside = os.memfd_create("stderr")
     _one_at_a_time = threading.Lock()  # a thread that is not here may have held it
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 class Overheard:

@@ -145,7 +145,7 @@ def run(work: Path, *, short: bool) -> Report:
     return Report(
         title="One bad image harms nobody",
         done=f"{len(deeds)} images of which each makes the decoder do harm, among {others} others; "
-        "two workers, batches of {BATCH[short]}, one second for an image.",
+        f"two workers, batches of {BATCH[short]}, one second for an image.",
         result=f"{len(rows):,} rows, one for each image: the {len(deeds)} failed, each with its "
         f"reason, and the {others} others were classified.",
         control=control,
