@@ -57,7 +57,7 @@ def _print() -> None:
 def _eat() -> None:
     eaten = []
     while True:
-        eaten.append(bytearray(os.urandom(1 << 20) * 64))
+        eaten.append(bytes(64 << 20))
 
 
 def _kill() -> None:
