@@ -89,6 +89,7 @@ def placed(inbox: Path, beside: Path) -> Place:
 
 def swap_for_ever(swaps: list[tuple[str, str]]) -> None:
     renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    print("swapping", flush=True)
     while True:
         for one, other in swaps:
             if renameat2(AT_FDCWD, one.encode(), AT_FDCWD, other.encode(), RENAME_EXCHANGE):
@@ -101,14 +102,19 @@ def swapping(place: Place) -> Iterator[None]:
     pairs = [(str(one), str(other)) for one, other in place.swaps]
     program = f"from trials.link_swap import swap_for_ever; swap_for_ever({pairs!r})"
     process = subprocess.Popen(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
     )
+    assert process.stdout is not None
     try:
+        assert process.stdout.readline(), "the process that swaps did not start"
         yield
         assert process.poll() is None, "the process that swaps has ended"
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
         for one, other in place.swaps:
             if one.is_symlink():
                 one.rename(other.with_suffix(".link"))
