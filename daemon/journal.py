@@ -10,6 +10,7 @@ so the end of work on the older one does not wipe it out.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from classifier.durable import SyncError, sync_folder
 from classifier.read import Signature
 from daemon.census import Census, Priority
 from daemon.errors import JournalDamagedError, JournalError
@@ -87,11 +89,13 @@ class Published(NamedTuple):
     line: bytes
 
 
-def _switch_to_wal(db: sqlite3.Connection) -> None:
+def _switch_to_wal(db: sqlite3.Connection, file: Path) -> None:
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":  # it could not write so to the disk, and says no more than this
+                raise SyncError(errno.EIO, os.strerror(errno.EIO), str(file))
             return
         except sqlite3.OperationalError as error:
             # Another process opens a new journal, too. SQLite does not wait for its turn with this.
@@ -131,7 +135,7 @@ class Journal(Census):
                 if read_only:
                     db.execute("PRAGMA query_only = ON")
                 else:
-                    _switch_to_wal(db)
+                    _switch_to_wal(db, path)
                     # FULL: what is committed outlives a power cut. NORMAL does not promise that.
                     db.execute("PRAGMA synchronous = FULL")
                     db.execute("PRAGMA wal_autocheckpoint = 0")
@@ -160,6 +164,7 @@ class Journal(Census):
         if found != "ok":
             raise JournalDamagedError(self._file, found.replace("\n", " "))
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sync_folder(self._file.parent)  # SQLite does so too, but does not mind if it fails
 
     # The queue
 

@@ -70,6 +70,9 @@ def prepare(settings: Settings) -> None:
     os.umask(os.umask(0o777) | 0o022)  # whatever the user's, nobody else may write to what we make
     for folder in (settings.state, settings.results / THUMBNAILS):
         _make(folder)
+    # Also where they were there: whoever made them may have ended before this.
+    for folder in {settings.state.parent, settings.results.parent, settings.results}:
+        sync_folder(folder)
 
 
 def _make(folder: Path) -> None:
