@@ -6,7 +6,7 @@ import datetime
 from typing import NamedTuple
 
 from classifier.read import Signature
-from daemon.row import Row, escape, row_id
+from daemon.row import THUMBNAILS, Row, escape, row_id
 
 
 class Sighting(NamedTuple):
@@ -85,6 +85,14 @@ def identifier(job: Job, sha256: str | None, model: str) -> str:
     """The id of a job's row. A file that was never read is known by its looks."""
     content = sha256 or "unread " + " ".join(map(str, job.signature))
     return row_id(job.path, content, model, job.attempt)
+
+
+def thumbnail_of(job: Job, row_id: str) -> str:
+    """Where the thumbnail of a row goes, relative to the results folder.
+
+    The day is that of the sighting: the same work done again writes the same file again.
+    """
+    return f"{THUMBNAILS}/{job.seen_at[:10]}/{row_id}.jpg"
 
 
 def timestamp() -> str:

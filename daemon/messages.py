@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import mmap
+import os
 import pickle
 import socket
 import struct
@@ -12,9 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classifier.compile import Program
+from classifier.durable import SyncError
+from classifier.read import Signature
+from daemon.jobs import Job, Outcome
+from daemon.row import Row
+
+log = logging.getLogger(__name__)
 
 HEADER = struct.Struct("!Q")  # the length of the message that follows
 CHUNK_BYTES = 1 << 18
+MAX_BYTES = 64 << 20  # of a message; a batch of 1024 takes some
 
 
 class Plan(NamedTuple):
@@ -39,15 +49,44 @@ class Ready(NamedTuple):
 class Trouble(NamedTuple):
     """Instead of outcomes: the disk or the system failed, not an image."""
 
-    error: OSError
+    number: int
+    text: str
+    path: str
+    failed_sync: bool
+
+    @classmethod
+    def of(cls, error: OSError) -> Trouble:
+        path = error.filename or ""
+        name = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
+        return cls(error.errno or 0, error.strerror or str(error), name, type(error) is SyncError)
+
+    @property
+    def error(self) -> OSError:
+        return (SyncError if self.failed_sync else OSError)(self.number, self.text, self.path)
+
+
+ANSWERS = {
+    (kind.__module__, kind.__name__): kind
+    for kind in (Ready, Trouble, Outcome, Job, Row, Signature)
+}
+
+
+class _FromWorker(pickle.Unpickler):
+    """An image may have taken over the worker. A pickle can call whatever it can name, so here it
+    can name nothing but what a worker answers with: tuples of plain values."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (kind := ANSWERS.get((module, name))) is None:
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
+        return kind
 
 
 class Channel:
     """Whole messages over a socket.
 
     The pool's end must not block, whatever a worker does: `send` keeps what does not fit, `flush`
-    sends more of it, and `received` gives the messages that are there. A worker just waits, in
-    `receive`.
+    sends more of it, and `received` gives the messages that are there; a message that no worker
+    sends counts as its end. A worker just waits, in `receive`.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -74,20 +113,20 @@ class Channel:
         return bool(self._unsent)
 
     def received(self) -> Iterator[Any]:
-        """The messages that are there in full. Raises `EOFError` when the other end is closed."""
+        """The messages of a worker that are there in full. Raises `EOFError` when it ended."""
         try:
             while True:
-                while (message := self._next()) is not None:
-                    yield message
+                while (data := self._next()) is not None:
+                    yield _understood(data)
                 self._read()
         except BlockingIOError:
             return
 
     def receive(self) -> Any:
-        """The next message, waited for. Raises `EOFError` when the other end is closed."""
-        while (message := self._next()) is None:
+        """The pool's next message, waited for. Raises `EOFError` when the other end is closed."""
+        while (data := self._next()) is None:
             self._read()
-        return message
+        return pickle.loads(data)  # noqa: S301 - it is ours
 
     def close(self) -> None:
         self._socket.close()
@@ -101,16 +140,26 @@ class Channel:
             raise EOFError
         self._received += chunk
 
-    def _next(self) -> Any:
+    def _next(self) -> bytes | None:
         start = HEADER.size
         if len(self._received) < start:
             return None
         (length,) = HEADER.unpack_from(self._received)
+        if length > MAX_BYTES:
+            raise EOFError
         if len(self._received) < start + length:
             return None
-        message = pickle.loads(self._received[start : start + length])  # noqa: S301 - it is ours
+        data = bytes(self._received[start : start + length])
         del self._received[: start + length]
-        return message
+        return data
+
+
+def _understood(data: bytes) -> Any:
+    try:
+        return _FromWorker(io.BytesIO(data)).load()
+    except Exception:  # of whatever kind somebody has made it to be
+        log.exception("a worker said what none of ours says; it is ended")
+        raise EOFError from None
 
 
 class Progress:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from daemon.answers import is_answer
 from daemon.errors import PoolError
 from daemon.jobs import Outcome, failed
 from daemon.messages import Plan, Ready, Trouble
@@ -146,10 +147,18 @@ class Pool:
         elif isinstance(answer, Trouble):
             raise answer.error
         else:
-            batch = process.batches.popleft()
+            batch = process.batches[0]
+            if not is_answer(answer, batch, self._model):
+                log.error("a worker answered what it was not asked; it is ended")
+                raise EOFError
+            process.batches.popleft()
             process.images += len(batch)
             self._accused.difference_update(job.seq for job in batch)
-            yield answer
+            yield [outcome._replace(job=job) for outcome, job in zip(answer, batch, strict=True)]
+
+    @property
+    def _model(self) -> str:
+        return word(self._plan.program.digest, 12)
 
     def _replace(self, process: WorkerProcess, hung_for: float = 0) -> Iterator[list[Outcome]]:
         """A new process in the place of one that ended; its work is tried again, its oldest batch
@@ -180,7 +189,7 @@ class Pool:
             self._again.extend([suspect[:half], suspect[half:]])
         elif suspect and suspect[0].verdict:
             # Not even its bytes could be read, for its digest.
-            yield [failed(suspect[0], suspect[0].verdict, word(self._plan.program.digest, 12))]
+            yield [failed(suspect[0], suspect[0].verdict, self._model)]
         elif suspect and suspect[0].seq not in self._accused:
             # Somebody may have killed the worker; an image is guilty if it happens again.
             self._accused.add(suspect[0].seq)

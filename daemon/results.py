@@ -28,7 +28,6 @@ from daemon.row import HEADER
 log = logging.getLogger(__name__)
 
 FILE_NAME = "results.csv"
-THUMBNAILS = "thumbnails"  # the folder beside it
 
 
 class Agreement(NamedTuple):

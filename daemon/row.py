@@ -9,6 +9,7 @@ import os
 import re
 from typing import NamedTuple
 
+THUMBNAILS = "thumbnails"  # the folder beside results.csv
 # What a spreadsheet takes for the start of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # A backslash starts an escape, so it has to be escaped itself for the way back to be clear.

@@ -29,8 +29,8 @@ from daemon.lock import StateLock
 from daemon.messages import Plan
 from daemon.pool import Pool
 from daemon.results import FILE_NAME as RESULTS_NAME
-from daemon.results import THUMBNAILS, ResultsFile
-from daemon.row import escape, word
+from daemon.results import ResultsFile
+from daemon.row import THUMBNAILS, escape, word
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full, storing

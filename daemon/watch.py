@@ -60,6 +60,7 @@ class Watcher:
         self._events = Events(wake)
         self._observation: Observation | None = None
         self._deaf = ""  # why there is none
+        self._deaf_scans = 0  # since then
         self._identity: tuple[int, int] | None = None  # of the inbox that is scanned
         self._scan: Iterator[Found] | None = None  # of the whole inbox
         self._next_scan = 0.0
@@ -233,6 +234,10 @@ class Watcher:
         if held is not None:
             log.warning("the observer of %s is replaced", escape(self.folder))
             self.close()
+        # watchdog keeps a file open at every attempt that fails: so they become rarer and rarer.
+        self._deaf_scans = self._deaf_scans + 1 if self._deaf else 0
+        if self._deaf_scans & (self._deaf_scans - 1) > 0:
+            return
         self._events = Events(self._wake)
         try:
             self._observation = observe(self.folder, identity, self._events)

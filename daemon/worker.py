@@ -21,10 +21,9 @@ from classifier.durable import sync_file, sync_folder
 from classifier.errors import ImageError, ModelError, UnreadableError, UnsettledError
 from classifier.read import read
 from daemon.confine import ComputingTime, confine, used_address_space
-from daemon.jobs import Job, Outcome, failed, identifier, timestamp
+from daemon.jobs import Job, Outcome, failed, identifier, thumbnail_of, timestamp
 from daemon.messages import Channel, Plan, Progress, Ready, Trouble
-from daemon.results import THUMBNAILS
-from daemon.row import Row, escape, word
+from daemon.row import THUMBNAILS, Row, escape, word
 
 if TYPE_CHECKING:
     from classifier.classify import Classifier, Prediction
@@ -195,7 +194,7 @@ class Worker:
         """
         assert self._thumbnailer is not None
         assert prediction.picture is not None
-        relative = Path(THUMBNAILS, job.seen_at[:10], f"{row_id}.jpg")
+        relative = thumbnail_of(job, row_id)
         target = self._plan.results / relative
         image = self._thumbnailer.render(
             prediction.picture,
@@ -208,7 +207,7 @@ class Worker:
             target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(image)
         written.append(target)
-        return str(relative)
+        return relative
 
 
 def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
@@ -250,7 +249,7 @@ def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None
         try:
             forces = worker.confine()
         except OSError as error:
-            channel.send(Trouble(error))
+            channel.send(Trouble.of(error))
             return
         channel.send(Ready(forces))
         while True:
@@ -261,7 +260,7 @@ def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None
             except OSError as error:
                 if worker.has_lost_its_folder:
                     sys.exit("the thumbnails folder is another one now; the next worker opens it")
-                answer = Trouble(error)
+                answer = Trouble.of(error)
             channel.send(answer)
     except EOFError:
         return

@@ -7,15 +7,49 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from daemon.jobs import Job, Outcome
-from daemon.messages import Plan, Progress
+from daemon.jobs import Job, Outcome, failed
+from daemon.messages import HEADER, Plan, Progress
 from daemon.worker import Worker, main
 
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self._path),)
+
+
+def _forged(outcome: Outcome, **fields: Any) -> Outcome:
+    """A row that is right, but for these fields of it."""
+    row = failed(outcome.job, "no reason", "0" * 12).row
+    assert row is not None
+    return outcome._replace(row=row._replace(**fields))
+
+
+FORGERIES: dict[str, Callable[[Outcome], Any]] = {
+    "forge_seq": lambda outcome: outcome._replace(job=outcome.job._replace(seq=1)),
+    "forge_path": lambda outcome: _forged(outcome, path="/another.jpg"),
+    "forge_id": lambda outcome: _forged(outcome, id="0" * 20),
+    "forge_two_lines": lambda outcome: _forged(outcome, reason="one\r\ntwo"),
+    "forge_no_text": lambda outcome: _forged(outcome, label=7),
+    "forge_surrogate": lambda outcome: _forged(outcome, label="\udcff"),
+    "forge_thumbnail": lambda outcome: _forged(outcome, thumbnail="../../secret.jpg"),
+    "forge_model": lambda outcome: _forged(outcome, model="1" * 12),
+    "forge_status": lambda outcome: _forged(outcome, status="fine"),
+    "forge_number": lambda outcome: _forged(outcome, width=1 << 70),
+    "forge_confidence": lambda outcome: _forged(outcome, confidence="nan"),
+    "forge_sha256": lambda outcome: _forged(outcome, sha256="x"),
+    "forge_signature": lambda outcome: outcome._replace(signature=("a", "b", "c")),
+    "forge_kind": lambda outcome: "done",
+}
 NOISE = b"Corrupt JPEG data: premature end of data segment\n" * 1000
 
 
@@ -52,6 +86,13 @@ class StrangeWorker(Worker):
                 time.sleep(1000)
             if "slow" in name:
                 time.sleep(0.3)
+            if "pickle" in name:
+                data = pickle.dumps(Evil(self._plan.scratch / "harm"))
+                os.write(int(sys.argv[1]), HEADER.pack(len(data)) + data)
+            if "endless" in name:
+                os.write(int(sys.argv[1]), HEADER.pack(1 << 60))
+            if "forge" in name:
+                return [FORGERIES[name](Outcome(job, job.signature)) for job in jobs]
             if "disk" in name:
                 raise OSError(28, "No space left on device", "/results/thumbnails/a.jpg")
             self._progress.step()

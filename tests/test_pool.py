@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from daemon_process import SECONDS, children, is_running, wait_for
+from strange_worker import FORGERIES
 
 from classifier.compile import Program
 from classifier.contract import Contract
@@ -271,3 +272,15 @@ def test_no_room_for_a_process(
     with pytest.raises(PoolError, match="could not be started: No such file or directory"):
         make_pool()
     assert open_files() == before
+
+
+@pytest.mark.parametrize("name", ["pickle", "endless", *FORGERIES])
+def test_a_worker_that_was_taken_over_is_not_believed(
+    make_pool: MakePool, tmp_path: Path, name: str
+) -> None:
+    """An image that runs code in a worker would like to run some in the main process, too."""
+    names = ["a.jpg", "b.jpg", name, "c.jpg"]
+    outcomes = finish(make_pool(), jobs_of(tmp_path, names))
+    assert list(reasons(outcomes)) == [name]
+    assert outcomes[name].job.path == os.fsencode(tmp_path / name)
+    assert not (tmp_path / "harm").exists()
