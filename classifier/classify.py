@@ -14,6 +14,7 @@ from classifier.compile import Program, compiled
 from classifier.contract import Contract, Description
 from classifier.engine import BATCH_SIZES, Engine, KerasEngine, LiteRTEngine
 from classifier.errors import ImageError
+from classifier.header import DEFAULT_FORMATS, Format
 from classifier.read import MAX_BYTES, Signature, read
 
 ALTERNATIVES = 3
@@ -96,11 +97,13 @@ class Classifier:
         *,
         with_pictures: bool = False,
         max_bytes: int = MAX_BYTES,
+        formats: frozenset[Format] = DEFAULT_FORMATS,
         roots: Sequence[int] | None = None,
         on_image: Callable[[], None] = lambda: None,
     ) -> list[Prediction]:
         """Predict every path, in order; a file that cannot be classified gives its error.
 
+        formats: what an image may be encoded as, told by its content.
         roots: for each path, how many of its bytes name the folder beneath which no link is
         followed; see `read`.
         on_image is called as each image has been decoded, and once after the network ran: whoever
@@ -113,7 +116,9 @@ class Classifier:
                 for path in paths[start : start + BATCH_SIZES[-1]]
             ]
             beneath = roots[start : start + BATCH_SIZES[-1]] if roots else [None] * len(batch)
-            predictions += self._classify_batch(batch, beneath, with_pictures, max_bytes, on_image)
+            predictions += self._classify_batch(
+                batch, beneath, with_pictures, max_bytes, formats, on_image
+            )
         return predictions
 
     def _classify_batch(
@@ -122,6 +127,7 @@ class Classifier:
         roots: Sequence[int | None],
         with_pictures: bool,
         max_bytes: int,
+        formats: frozenset[Format],
         on_image: Callable[[], None],
     ) -> list[Prediction]:
         shape = (self.contract.height, self.contract.width, self.contract.channels)
@@ -132,7 +138,9 @@ class Classifier:
             try:
                 content = read(path, max_bytes, root)
                 prediction = replace(prediction, sha256=content.sha256, signature=content.signature)
-                image = decode.decode(content.data, *shape, with_picture=with_pictures)
+                image = decode.decode(
+                    content.data, *shape, with_picture=with_pictures, formats=formats
+                )
                 decoded.append((len(predictions), image))
             except ImageError as error:
                 prediction = replace(prediction, error=error)

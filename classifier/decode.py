@@ -17,7 +17,14 @@ from numpy.typing import NDArray  # noqa: E402
 
 from classifier import jpeg  # noqa: E402
 from classifier.errors import ImageError  # noqa: E402
-from classifier.header import image_format, image_size  # noqa: E402
+from classifier.header import (  # noqa: E402
+    DEFAULT_FORMATS,
+    NAMES,
+    Format,
+    image_format,
+    image_size,
+    listed,
+)
 from classifier.quiet import Overheard, pass_on  # noqa: E402
 
 # One process a core is how this scales; threads inside would only get in the way.
@@ -32,6 +39,7 @@ PICTURE_SIDE = 256
 # How far the JPEG decoder can scale down while it decodes: most of the cost of a photo goes away.
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
            2: cv2.IMREAD_REDUCED_COLOR_2}  # fmt: skip
+MAX_SIDE = 1_000_000  # OpenCV and libpng have the same limit, but not the same words for it
 _TOO_LARGE = (
     f"the image is too large: more than {MAX_PIXELS / 1e6:g} million pixels, or a side of more "
     "than one million"
@@ -54,13 +62,21 @@ class Decoded:
 
 
 def decode(
-    data: bytes, height: int, width: int, channels: int, *, with_picture: bool = False
+    data: bytes,
+    height: int,
+    width: int,
+    channels: int,
+    *,
+    with_picture: bool = False,
+    formats: frozenset[Format] = DEFAULT_FORMATS,
 ) -> Decoded:
     """Decode an encoded image and resize it to (height, width), shape (height, width, channels).
 
-    EXIF orientation is applied, alpha dropped, 16 bits become 8, CMYK becomes RGB, and an animation
-    gives its first frame. The image is stretched, not cropped: what a camera trap must not miss
-    stands at the edge as often as in the middle.
+    EXIF orientation is applied, alpha dropped, 16 bits become 8, CMYK becomes RGB, and of several
+    frames or pages the first is taken. The image is stretched, not cropped: what a camera trap must
+    not miss stands at the edge as often as in the middle.
+
+    formats: those that are allowed, told by the content.
 
     Raises `ImageError` for anything that is not one whole image of an allowed format and size.
     """
@@ -68,18 +84,22 @@ def decode(
         raise ImageError("the file is empty")
     kind = image_format(data)
     if kind is None:
+        raise ImageError(f"the content is not a {listed(formats)} image, whatever its name says")
+    if kind not in formats:
         raise ImageError(
-            "the content is not a JPEG, PNG, WebP or BMP image, whatever its name says"
+            f"the content is a {NAMES[kind]} image, and `formats:` in config.yaml does not allow it"
         )
     promised = image_size(data)
-    flags, size = cv2.IMREAD_COLOR, None
-    if promised and promised[0] * promised[1] > MAX_PIXELS:
+    if promised is None:  # what may be of any size is not decoded
+        raise ImageError("the image is incomplete or damaged")
+    if promised[0] * promised[1] > MAX_PIXELS or max(promised) > MAX_SIDE:
         raise ImageError(_TOO_LARGE)
-    if kind == "JPEG" and promised:
+    flags, size = cv2.IMREAD_COLOR, None
+    if kind == "jpeg":
         factor = reduction(*promised, height, width)
         if factor > 1:
             flags, size = REDUCED[factor], promised
-    image = _decoded_jpeg(data, flags) if kind == "JPEG" else _decoded(data, flags)
+    image = _decoded_jpeg(data, flags) if kind == "jpeg" else _decoded(data, flags)
     rows, columns = image.shape[:2]
     if size is None:
         size = (columns, rows)
