@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from classifier.compile import Program
 from classifier.durable import SyncError
+from classifier.header import DEFAULT_FORMATS, Format
 from classifier.read import Signature
 from daemon.jobs import Job, Outcome
 from daemon.row import Row
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
     max_bytes: int
     max_pixels: int
     image_seconds: float = 10.0  # of computing, for one image
+    formats: frozenset[Format] = DEFAULT_FORMATS
 
 
 class Ready(NamedTuple):

@@ -159,6 +159,7 @@ def opened(settings: Settings, signals: Signals) -> Iterator[Works]:
         min_confidence=settings.min_confidence,
         max_bytes=int(limits.megabytes * 1e6),
         max_pixels=int(limits.megapixels * 1e6),
+        formats=settings.formats,
     )
     # The workers first: they load the model while the journal and results.csv are opened.
     with (

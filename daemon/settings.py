@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from classifier.contract import Description, Output, Scaling
+from classifier.header import DEFAULT_FORMATS, Format
 from daemon.errors import SettingsError
 
 DEFAULT_PATH = Path("config.yaml")
@@ -77,6 +78,7 @@ class Settings(_Section):
     extensions: Annotated[
         tuple[Annotated[str, AfterValidator(_extension)], ...], Field(min_length=1, strict=False)
     ] = ("jpg", "jpeg", "png", "webp", "bmp")
+    formats: Annotated[frozenset[Format], Field(min_length=1, strict=False)] = DEFAULT_FORMATS
     settle_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
     rescan_seconds: Annotated[float, Field(ge=1, le=86400)] = 60.0
     workers: Annotated[int, Field(ge=1, le=256)] | None = None

@@ -101,6 +101,7 @@ class Worker:
             [job.path for job in jobs],
             with_pictures=self._thumbnailer is not None,
             max_bytes=self._plan.max_bytes,
+            formats=self._plan.formats,
             roots=[job.root for job in jobs],
             on_image=self._step,
         )
