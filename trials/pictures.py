@@ -68,6 +68,14 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "WebP, lossless": ("WEBP", {"lossless": True}),
     "BMP": ("BMP", {}),
 }
+# That are read only if the configuration allows them.
+MORE_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "TIFF": ("TIFF", {}),
+    "TIFF, deflated": ("TIFF", {"compression": "tiff_deflate"}),
+    "GIF": ("GIF", {}),
+    "JPEG 2000": ("JPEG2000", {}),
+    "AVIF": ("AVIF", {}),
+}
 
 
 Mutation = Callable[[np.random.Generator, bytearray], None]
