@@ -127,10 +127,14 @@ def _stopped(subject: Subject, daemon: Started, failed: Record) -> None:
         daemon.process.returncode == NOT_DURABLE,
         f"it ended with {daemon.process.returncode}:\n{daemon.output}",
     )
-    path = Path(os.fsdecode(failed.first))
     # SQLite does not say which of its files it was, or whether the folder of them.
-    path = subject.state / "journal.sqlite" if path.is_relative_to(subject.state) else path
-    hold(f"{path}:" in daemon.output, f"{path} is not named:\n{daemon.output}")
+    paths = {Path(os.fsdecode(failed.first))}
+    if any(path.is_relative_to(subject.state) for path in paths):
+        paths.add(subject.state / "journal.sqlite")
+    hold(
+        any(f"classifyd: {path}: could not be made durable" in daemon.output for path in paths),
+        f"{failed.first!r} is not named:\n{daemon.output}",
+    )
 
 
 def run(work: Path, *, short: bool) -> Report:
@@ -140,10 +144,14 @@ def run(work: Path, *, short: bool) -> Report:
     if short:
         cases, weak = [(KINDS[0], 20)], [(CONTROLS[0], 8)]  # a commit in the journal
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        controls = [threads.submit(_is_broken, work, library, *case, short) for case in weak]
-        whats = list(threads.map(lambda case: trial(work, library, *case, short=short), cases))
+        controls = [threads.submit(_outcome, work, library, *case, short) for case in weak]
+        whats = list(threads.map(lambda case: _outcome(work, library, *case, short), cases))
+        lost = [what for what in whats if isinstance(what, BrokenPromiseError)]
+        hold(not lost, f"{len(lost)} of {len(cases)} times: " + "\n".join(map(str, lost)))
         broken = Counter(
-            kind.name for (kind, _), control in zip(weak, controls, strict=True) if control.result()
+            kind.name
+            for (kind, _), control in zip(weak, controls, strict=True)
+            if isinstance(control.result(), BrokenPromiseError)
         )
     told = []
     for kind in dict.fromkeys(kind for kind, _ in weak):
@@ -165,13 +173,14 @@ def run(work: Path, *, short: bool) -> Report:
         "no row that had stood in results.csv was missing or changed, and every named thumbnail "
         "was there",
         control="; ".join(told),
-        table=Table(("the fsync was for", "failures"), sorted(Counter(whats).items())),
+        table=Table(("the fsync was for", "failures"), sorted(Counter(map(str, whats)).items())),
     )
 
 
-def _is_broken(work: Path, library: Path, kind: Kind, number: int, short: bool) -> bool:
+def _outcome(
+    work: Path, library: Path, kind: Kind, number: int, short: bool
+) -> str | BrokenPromiseError:
     try:
-        trial(work, library, kind, number, short=short)
-    except BrokenPromiseError:
-        return True
-    return False
+        return trial(work, library, kind, number, short=short)
+    except BrokenPromiseError as error:
+        return BrokenPromiseError(f"{kind.name}, fsync {number}: {error}")
