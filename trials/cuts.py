@@ -8,10 +8,10 @@ import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import NamedTuple
 
-from trials.disk import Disk, Luck, Operation, Record
-from trials.faults import MAPPED
+from trials.disk import MAPPED, Disk, Luck, Operation, Record
 from trials.oracle import BrokenPromiseError, hold, judge
 from trials.subject import Subject
 
@@ -49,6 +49,8 @@ class Logged:
                 whole = text[: text.rfind(b"\n") + 1]
                 seen = max(seen, whole, key=len)
             self.seen.append(seen)
+        # Whether nothing was missed: with all of the log, the model comes to what is there.
+        assert disk.files() == _files(subject.home), "the model of the disk is not right"
 
     def cuts(
         self, points: Iterable[tuple[int, Luck]], forgets: Forgets | None = None
@@ -67,19 +69,17 @@ class Logged:
             disk.power_cut(home, luck, random.Random(point))
             yield Cut(self._subject.moved(home), self.seen[point], point, luck)
 
-    def check_model(self) -> None:
-        """With all of the log, and everything of it there, the model comes to what is there."""
-        (cut,) = self.cuts([(len(self.records), Luck.ALL)])
-        assert _files(cut.subject) == _files(self._subject), "the model of the disk is not right"
-        shutil.rmtree(cut.subject.home)
 
-
-def _files(subject: Subject) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(subject.home)): path.read_bytes() if path.is_file() else b""
-        for path in subject.home.rglob("*")
-        if not path.name.endswith(MAPPED.decode())
-    }
+def _files(home: Path) -> dict[str, bytes]:
+    """As `Disk.files`."""
+    found = {}
+    for path in home.rglob("*"):
+        name = "/" + str(path.relative_to(home))
+        if path.is_symlink():
+            found[name] = os.fsencode(path.readlink())
+        elif path.is_file() and not os.fsencode(name).endswith(MAPPED):
+            found[name] = path.read_bytes()
+    return found
 
 
 def start_after(cut: Cut) -> None:

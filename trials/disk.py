@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECTOR = 512
+# SQLite maps this one, and makes it anew whenever nobody has the journal open.
+MAPPED = b"-shm"
 HEAD = struct.Struct("=IIIIQQ")  # as `struct record` in faults.c
 
 
@@ -206,6 +208,18 @@ class Disk:
         assert source is target, "a rename from folder to folder: two fsyncs; say which comes first"
         source.rename((new_name, node), (old_name, None))
 
+    def files(self) -> dict[str, bytes]:
+        """What every process sees now: the data of files, the targets of links, by path."""
+        found: dict[str, bytes] = {}
+        waiting = [(b"", self.top)]
+        while waiting:
+            path, node = waiting.pop()
+            if node.kind == "folder":
+                waiting += [(path + b"/" + name, inner) for name, inner in node.names.items()]
+            elif not path.endswith(MAPPED):
+                found[os.fsdecode(path)] = bytes(node.now)
+        return found
+
     def power_cut(self, target: Path, luck: Luck, chance: random.Random) -> None:
         """Make the folder as it could be found after a power cut now."""
         target.mkdir()
@@ -217,7 +231,7 @@ class Disk:
             elif node.kind == "link":
                 at = os.fsdecode(bytes(node.safe).replace(*links))
                 Path(os.fsdecode(path)).symlink_to(at)
-            elif not path.endswith(b"-shm"):  # SQLite makes it anew at the first opening
+            elif not path.endswith(MAPPED):
                 data = written.setdefault(id(node), _survived(node, luck, chance))
                 with open(path, "wb") as file:
                     file.write(data)

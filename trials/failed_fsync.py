@@ -47,7 +47,7 @@ KINDS = (
 )
 CONTROLS = (
     Kind("the failed fsync tried again and believed", 2, Then.IT_IS_HIDDEN),
-    Kind("no checkpoint at the start", 2, Then.ALL_ARE_KILLED, ["journal_is_not_examined"]),
+    Kind("no checkpoint at the start", 2, Then.ALL_ARE_KILLED, ("journal_is_not_examined",)),
 )
 
 

@@ -28,7 +28,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Declared by hand: with the macros of the headers, open and open64 may be one name. */
 enum { CREATE = 1, WRITE, TRUNCATE, RENAME, LINK, UNLINK, MKDIR, SYMLINK, FSYNC, UNSEEN };
 
 struct record { /* as trials/disk.py unpacks it */
@@ -149,7 +148,7 @@ static void record(int operation, int error, uint64_t inode, uint64_t offset, co
     if (syscall(SYS_writev, log_fd, parts, 3) != (ssize_t)size) abort();
     state->records++;
     if (state->killing && state->records >= state->killing) {
-        kill(0, SIGKILL);
+        syscall(SYS_kill, 0, SIGKILL);
         pause();
     }
     errno = kept;
@@ -202,10 +201,6 @@ static int open_any(int folder, const char *name, int flags, mode_t mode) {
         return open_any(folder, path, flags, mode);        \
     }
 OPEN(open) OPEN(open64) OPENAT(openat) OPENAT(openat64)
-
-int creat(const char *path, mode_t mode) {
-    return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
-}
 
 /* Writing */
 
@@ -310,11 +305,6 @@ int unlink(const char *name) { return unlinkat(AT_FDCWD, name, 0); }
 
 int rmdir(const char *name) { return unlinkat(AT_FDCWD, name, AT_REMOVEDIR); }
 
-int remove(const char *name) {
-    int failed = unlink(name);
-    return failed && errno == EISDIR ? rmdir(name) : failed;
-}
-
 int mkdirat(int folder, const char *name, mode_t mode) {
     char path[PATH_MAX];
     if (!named(folder, name, path)) return syscall(SYS_mkdirat, folder, name, mode);
@@ -357,6 +347,16 @@ static int sync_any(int fd, long call) {
 int fsync(int fd) { return sync_any(fd, SYS_fsync); }
 
 int fdatasync(int fd) { return sync_any(fd, SYS_fdatasync); }
+
+/* One process ends another: not between a change and its record. */
+
+int kill(pid_t process, int signal) {
+    if (!root) return syscall(SYS_kill, process, signal);
+    lock();
+    int failed = syscall(SYS_kill, process, signal);
+    unlock();
+    return failed;
+}
 
 /* What the model does not know */
 

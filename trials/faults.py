@@ -12,13 +12,11 @@ from enum import IntEnum
 from pathlib import Path
 from unittest import SkipTest
 
-from trials.disk import Operation, Record, read_log
+from trials.disk import MAPPED, Operation, Record, read_log
 from trials.subject import Subject
 
 SOURCE = Path(__file__).with_name("faults.c")
 STATE = struct.Struct("=QQQQQ")  # as `struct state`
-# SQLite maps this one, and makes it anew whenever nobody has the journal open.
-MAPPED = b"-shm"
 
 
 def built(folder: Path) -> Path:
