@@ -116,6 +116,8 @@ def _what(subject: Subject, record: Record) -> str:
 
 def _run_once(subject: Subject, kind: Kind) -> None:
     ended = subject.finished("run", "--once", patches=kind.patches)
+    # That would be a mistake in a control, or worse than a broken promise.
+    assert "Traceback" not in ended.output, ended.output
     hold(ended.process.returncode == 0, f"it does not start again: {ended.output}")
 
 

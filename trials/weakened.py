@@ -114,6 +114,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         nothing_is_mended,
         published_before_journalled,
         commits_are_not_synced,
+        journal_is_not_examined,
     )
 }
 
