@@ -39,7 +39,8 @@ def sync_folder(path: Path) -> None:
     try:
         sync(fd, path)
     except SyncError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do it
+        # A file system that cannot do it, or one on which there is nothing to be lost.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
             raise
     finally:
         os.close(fd)

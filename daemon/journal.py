@@ -158,12 +158,17 @@ class Journal(Census):
         What the last process could not make durable may look as if it were: it is in the system's
         memory, and counted as written there. A checkpoint writes it anew.
 
-        Raises `JournalDamagedError`.
+        Raises `JournalDamagedError`, and `JournalError` if somebody reads it for too long.
         """
         (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise JournalDamagedError(self._file, found.replace("\n", " "))
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise JournalError(
+                f"{self._file}: another program, such as `classifyd verify`, has been reading the "
+                f"journal for {BUSY_TIMEOUT_SECONDS} s: wait for its end and start again"
+            )
         sync_folder(self._file.parent)  # SQLite does so too, but does not mind if it fails
 
     # The queue

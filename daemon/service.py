@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -70,17 +70,24 @@ def prepare(settings: Settings) -> None:
     os.umask(os.umask(0o777) | 0o022)  # whatever the user's, nobody else may write to what we make
     for folder in (settings.state, settings.results / THUMBNAILS):
         _make(folder)
-    # Also where they were there: whoever made them may have ended before this.
-    for folder in {settings.state.parent, settings.results.parent, settings.results}:
-        sync_folder(folder)
+        _keep_names_above(folder)
 
 
 def _make(folder: Path) -> None:
-    """Make a folder, with those above it, so that a power cut does not take their names."""
+    """Make a folder, with those above it."""
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+
+
+def _keep_names_above(folder: Path) -> None:
+    """See that a power cut does not take the names of a folder and of those above it.
+
+    Also of those that were there: whoever made them may have ended before this.
+    """
+    for above in folder.parents:
+        with suppress(PermissionError):  # not ours to read, so not made by us either
+            sync_folder(above)
 
 
 def bind(settings: Settings) -> None:
