@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from daemon_process import Daemon, Project
 
 MINUTES = float(os.environ.get("FUZZING_MINUTES", "60"))
-SHORT_SECONDS = 4
-BATCH = {True: 150, False: 500}
+SHORT_SECONDS = 2
+BATCH = {True: 100, False: 500}
 # A daemon that gives no row for this long has lost a file. Longer than a time-out, tried twice.
 PATIENCE_SECONDS = {True: 60, False: 180}
 CONTROL_PATIENCE_SECONDS = 3
@@ -143,11 +143,12 @@ def run(work: Path, *, short: bool) -> Report:
 
 
 def control(work: Path) -> str:
-    """The same with workers that forget a row in a hundred, and with a daemon that dies."""
+    """The same with workers that forget one row in thirty, and with a daemon that dies."""
     (work / "control").mkdir()
     project = patched_project(work / "control", compiled_cache(), FORGETFUL, **SETTINGS)
     with project.started("run") as daemon:
-        daemon.says("watching")
+        (project.inbox / "first.jpg").write_bytes(seeds()[0])
+        project.wait_for_rows(1)  # from now on, what is missing is not late
         found = []
         for step in (None, daemon.process.kill):
             rows = Rows(project.csv)
@@ -159,9 +160,10 @@ def control(work: Path) -> str:
             except AssertionError as error:
                 found.append(str(error))
     assert len(found) == 2, f"not noticed: {found}"
-    assert "have no row" in found[0], found[0]
+    lacking = int(found[0].split()[0])
+    assert 1 <= lacking <= 150 // 30 + 1, found[0]
     assert "the daemon ended" in found[1], found[1]
     return (
-        "With workers that forget one row in a hundred, the trial fails "
-        f"({found[0].partition(',')[0]}); with a daemon that is killed, too."
+        f"With workers that forget one row in thirty, the trial fails at the first 150 files: "
+        f"{lacking} have no row. With a daemon that is killed, it fails, too."
     )
