@@ -265,7 +265,7 @@ def test_scans_are_counted(bomb: Callable[[int], bytes]) -> None:
     assert opencv_takes(bomb(jpeg.MAX_SCANS + 1))
     with pytest.raises(ImageError, match="more than 100 scans"):
         decode(bomb(jpeg.MAX_SCANS + 1), 32, 32, 3)
-    film = b"\xff\xda\0\x08" * 999  # appended to a photo, it may hold any bytes
+    film = b"\0\2" + b"\xff\xda\0\x08" * 999  # appended to a photo, it may hold any bytes
     decode(bomb(jpeg.MAX_SCANS) + film, 32, 32, 3)
 
 
