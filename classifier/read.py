@@ -69,7 +69,7 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES, root: int | None = None)
             raise ImageError("not a regular file")
         if before.st_size > max_bytes:
             raise ImageError(
-                f"the file has {before.st_size:,} bytes, more than the {max_bytes:,} allowed"
+                f"the file is larger than the {max_bytes:,} bytes allowed (limits.megabytes)"
             )
         chunks = []
         left = before.st_size + 1  # one more than promised: a file that grew is noticed

@@ -40,6 +40,13 @@ class JournalError(DaemonError):
     """The journal cannot be used."""
 
 
+class NoJournalError(JournalError):
+    """Nobody has begun one yet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: there is no journal yet: nothing was classified so far")
+
+
 class JournalDamagedError(JournalError):
     """The journal is not as it was written."""
 

@@ -23,14 +23,13 @@ from typing import NamedTuple
 from classifier.durable import SyncError, sync_folder
 from classifier.read import Signature
 from daemon.census import Census, Priority
-from daemon.errors import JournalDamagedError, JournalError
+from daemon.errors import JournalDamagedError, JournalError, NoJournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.row import Row, line
 
 VERSION = 2
 FILE_NAME = "journal.sqlite"
 BUSY_TIMEOUT_SECONDS = 60
-NO_JOURNAL = "{}: there is no journal yet: nothing was classified so far"
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
 # SQLite's own checkpoints keep a failed fsync to themselves, so they are off, and done here.
 CHECKPOINT_EVERY = 64  # transactions
@@ -127,7 +126,7 @@ class Journal(Census):
         """Open, or make, the journal in a state folder. Raises `JournalError`, `sqlite3.Error`."""
         path = state / FILE_NAME
         if read_only and not path.exists():
-            raise JournalError(NO_JOURNAL.format(path))
+            raise NoJournalError(path)
         try:
             db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
             journal = cls(db, path)
@@ -391,7 +390,7 @@ class Journal(Census):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
         elif version == 0:  # another process is making it just now
-            raise JournalError(NO_JOURNAL.format(path))
+            raise NoJournalError(path)
         elif version != VERSION:
             raise JournalError(
                 f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "

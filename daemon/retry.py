@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 
-from daemon.errors import JournalError
-from daemon.journal import FILE_NAME, NO_JOURNAL, Journal
+from daemon.journal import Journal
 from daemon.lock import holder
 from daemon.settings import Settings
 
@@ -15,10 +14,9 @@ from daemon.settings import Settings
 def retry(settings: Settings, reason: str) -> Iterator[str]:
     """Queue every file whose newest row is `failed`, or those with `reason` in theirs; the report.
 
-    A file that is tried again gets a row more, whatever comes of it.
+    A file that is tried again gets a row more, whatever comes of it. Raises `JournalError`.
     """
-    if not (settings.state / FILE_NAME).exists():
-        raise JournalError(NO_JOURNAL.format(settings.state / FILE_NAME))
+    Journal.open(settings.state, read_only=True).close()  # none is begun for this
     with closing(Journal.open(settings.state)) as journal:
         folders = {os.fsencode(settings.inbox), *journal.folders()}
         taken, gone = journal.retry(reason, folders)

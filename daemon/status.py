@@ -6,12 +6,15 @@ import sqlite3
 from collections.abc import Iterator
 
 from daemon.census import Priority
-from daemon.journal import FILE_NAME, Journal
+from daemon.errors import NoJournalError
+from daemon.journal import Journal
 from daemon.lock import holder
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import escape
 from daemon.settings import Settings
 from daemon.storage import full
+
+MAX_REASONS = 20
 
 
 def lines(settings: Settings) -> Iterator[str]:
@@ -24,11 +27,11 @@ def lines(settings: Settings) -> Iterator[str]:
         why = at_work.paused or f"the disk of {crowded} is full: make room"
         yield f"paused     {why}; it goes on by itself"
     yield f"inbox      {settings.inbox}"
-    if not (settings.state / FILE_NAME).exists():
-        yield f"rows       none: nothing was classified yet into {settings.results}"
-        return
     try:
         journal = Journal.open(settings.state, read_only=True)
+    except NoJournalError:
+        yield f"rows       none: nothing was classified yet into {settings.results}"
+        return
     except sqlite3.OperationalError:
         if not crowded:
             raise
@@ -50,7 +53,9 @@ def lines(settings: Settings) -> Iterator[str]:
             waiting += "; `classifyd run` goes on with them"
     yield waiting
     for title, found in (("failed", journal.failures()), ("ignored", journal.ignored())):
-        for reason, count, example in found:
+        for reason, count, example in found[:MAX_REASONS]:
             yield f"{title:<10} {count:,}: {reason}, such as {escape(example)}"
+        if len(found) > MAX_REASONS:
+            yield f"{title:<10} for {len(found) - MAX_REASONS:,} more reasons: see {RESULTS_NAME}"
     for folder in journal.folders():
         yield f"backfilled {escape(folder)}"

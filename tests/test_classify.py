@@ -122,7 +122,7 @@ def test_a_sign_of_life_for_every_image(classifier: Classifier, images: list[Pat
 
 def test_limits_and_pictures_are_passed_on(classifier: Classifier, images: list[Path]) -> None:
     (small,) = classifier.classify(images[:1], max_bytes=10)
-    assert "more than the 10 allowed" in str(small.error)
+    assert "larger than the 10 bytes allowed" in str(small.error)
     (shown,) = classifier.classify(images[:1], with_pictures=True)
     assert shown.picture is not None
     assert shown.picture.shape == (30, 40, 3)
