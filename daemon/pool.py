@@ -147,8 +147,8 @@ class Pool:
         elif isinstance(answer, Trouble):
             raise answer.error
         else:
-            batch = process.batches[0]
-            if not is_answer(answer, batch, self._model):
+            batch = process.batches[0] if process.batches else ()
+            if not batch or not is_answer(answer, batch, self._model):
                 log.error("a worker answered what it was not asked; it is ended")
                 raise EOFError
             process.batches.popleft()
