@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 HEADER = struct.Struct("!Q")  # the length of the message that follows
 CHUNK_BYTES = 1 << 18
+NO_MEMORY = 12  # a worker's exit code: an image took all that it may have
 MAX_BYTES = 64 << 20  # of a message; a batch of 1024 takes some
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from daemon.answers import is_answer
 from daemon.errors import PoolError
 from daemon.jobs import Outcome, failed
-from daemon.messages import Plan, Ready, Trouble
+from daemon.messages import NO_MEMORY, Plan, Ready, Trouble
 from daemon.row import word
 from daemon.worker_process import Batch, WorkerProcess
 
@@ -203,6 +203,8 @@ class Pool:
                 reason = "the process that decoded it was killed, perhaps for want of memory"
             elif code == -signal.SIGXCPU:
                 reason = f"decoding took more than {self._image_seconds:g} s of computing"
+            elif code == NO_MEMORY:
+                reason = "decoding takes more memory than a worker may have"
             self._again.append([suspect[0]._replace(verdict=reason)])
 
 

@@ -22,7 +22,7 @@ from classifier.errors import ImageError, ModelError, UnreadableError, Unsettled
 from classifier.read import read
 from daemon.confine import ComputingTime, confine, used_address_space
 from daemon.jobs import Job, Outcome, failed, identifier, thumbnail_of, timestamp
-from daemon.messages import Channel, Plan, Progress, Ready, Trouble
+from daemon.messages import NO_MEMORY, Channel, Plan, Progress, Ready, Trouble
 from daemon.row import THUMBNAILS, Row, escape, word
 
 if TYPE_CHECKING:
@@ -262,6 +262,8 @@ def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None
                 if worker.has_lost_its_folder:
                     sys.exit("the thumbnails folder is another one now; the next worker opens it")
                 answer = Trouble.of(error)
+            except MemoryError:
+                sys.exit(NO_MEMORY)
             channel.send(answer)
     except EOFError:
         return

@@ -33,7 +33,7 @@ DEEDS = {
     "hang": ("sleeps", LATE),
     "spin": ("computes without end", LATE),
     "print": ("prints without end", LATE),
-    "eat": ("takes all the memory it gets", DIED.format("exit code 1")),
+    "eat": ("takes all the memory it gets", "decoding takes more memory than a worker may have"),
     "kill": ("kills the main process, then itself", DIED.format("SIGABRT")),
     "scribble": ("writes over results.csv, then ends itself", DIED.format("SIGABRT")),
 }
