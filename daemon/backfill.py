@@ -13,21 +13,14 @@ from typing import NamedTuple
 
 from daemon.census import Priority
 from daemon.errors import DiskFullError, LockHeldError, SettingsError
+from daemon.folders import prepare
 from daemon.jobs import Sighting
 from daemon.journal import FILE_NAME, Journal
 from daemon.lock import Holder, holder
+from daemon.loop import Loop, Source, Works, raise_trouble
 from daemon.progress import Progress, progress
 from daemon.row import escape
-from daemon.service import (
-    Service,
-    Source,
-    Works,
-    prepare,
-    raise_trouble,
-    wait_for_room,
-    watcher_of,
-    work,
-)
+from daemon.service import wait_for_room, watcher_of, work
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full, storing
@@ -117,7 +110,7 @@ def backfill(settings: Settings, folders: Sequence[bytes]) -> Done:
 
     A process that drains the queue already is left to do the work; if it ends, it is done here.
     """
-    prepare(settings)
+    prepare(settings.state, settings.results)
     with Signals() as signals, storing(settings.state, settings.results):
         if no_room := full([settings.state, settings.results]):
             wait_for_room(settings, DiskFullError(no_room), signals)
@@ -199,11 +192,11 @@ def _drain(
     """Do the work in this process. Gives whether all of it is done."""
 
     def drain(works: Works) -> bool:
-        service = Service(works, sources())
-        for _ in service.run(signals, until_done=True):
-            raise_trouble(service.sources)
+        loop = Loop(works, sources())
+        for _ in loop.run(signals, until_done=True):
+            raise_trouble(loop.sources)
             meter.tick(time.monotonic())
-        return service.done
+        return loop.done
 
     return bool(work(settings, "backfill", signals, drain))
 

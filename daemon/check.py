@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from daemon.folders import prepare
 from daemon.row import word
-from daemon.service import prepare, program_of
+from daemon.service import program_of
 from daemon.settings import Settings
 
 
 def lines(settings: Settings) -> Iterator[str]:
     """What is in force, line by line. Raises `ModelError` if the model cannot be used."""
-    prepare(settings)
+    prepare(settings.state, settings.results)
     program = program_of(settings)
     contract = program.contract
     yield f"inbox      {settings.inbox}"

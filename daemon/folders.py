@@ -1,0 +1,56 @@
+"""The folders that are ours: made so that they stay, and kept together."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from classifier.durable import sync_folder
+from daemon.errors import SettingsError
+from daemon.results import FILE_NAME as RESULTS_NAME
+from daemon.row import THUMBNAILS
+
+
+def prepare(state: Path, results: Path) -> None:
+    """Make the folders that are ours."""
+    os.umask(os.umask(0o777) | 0o022)  # whatever the user's, nobody else may write to what we make
+    for folder in (state, results / THUMBNAILS):
+        _make(folder)
+        _keep_names_above(folder)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, with those above it."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+
+
+def _keep_names_above(folder: Path) -> None:
+    """See that a power cut does not take the names of a folder and of those above it.
+
+    Also of those that were there: whoever made them may have ended before this.
+    """
+    for above in folder.parents:
+        with suppress(PermissionError):  # not ours to read, so not made by us either
+            sync_folder(above)
+
+
+def bind(state: Path, results: Path) -> None:
+    """See that a journal and the results that it tells of stay together.
+
+    Raises `SettingsError` if this state folder belongs to results elsewhere.
+    """
+    link = state / "results"
+    bound = link.readlink() if link.is_symlink() else None
+    if bound == results:
+        return
+    if bound is not None and (bound / RESULTS_NAME).exists():
+        raise SettingsError(
+            f"state: {state} belongs to the results in {bound}, not to "
+            f"{results}. Name that folder under `results:`, or move it there first, or "
+            "give these results a `state:` folder of their own"
+        )
+    link.unlink(missing_ok=True)
+    link.symlink_to(results)

@@ -1,0 +1,151 @@
+"""The loop: sources ▸ journal ▸ workers ▸ results, turn after turn, and the order of its end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from daemon.census import Priority
+from daemon.drain import Drain
+from daemon.errors import DaemonError
+from daemon.jobs import Outcome
+from daemon.journal import Journal
+from daemon.pool import Pool
+from daemon.row import escape
+from daemon.signals import Signals
+from daemon.watch import Watcher
+
+log = logging.getLogger(__name__)
+
+# Without any event: how often the loop looks for work that another process put into the journal,
+# and for a worker that hangs.
+IDLE_SECONDS = 0.5
+# After the first signal, for batches of very large images: a service manager's patience ends too.
+FINISH_SECONDS = 4.0
+REPORT_SECONDS = 10.0
+MAX_FAILURES_LOGGED = 10  # of one report; results.csv has them all
+
+
+class Source(NamedTuple):
+    """Where arrivals come from, and how urgent they are."""
+
+    watcher: Watcher
+    priority: Priority
+
+
+class Works(NamedTuple):
+    """What drains the queue, opened and locked."""
+
+    journal: Journal
+    pool: Pool
+    drain: Drain
+
+
+class Report:
+    """A line on what was done, at most one in REPORT_SECONDS, and one for every failure up to a
+    limit."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()  # since the last line
+        self._began: float | None = None  # when the first of them came
+        self._spoke = -REPORT_SECONDS
+
+    def tick(self, now: float, outcomes: Sequence[Outcome], *, busy: bool) -> None:
+        for row in (outcome.row for outcome in outcomes if outcome.row):
+            self._rows[row.status] += 1
+            log.debug("%s: %s %s", row.path, row.label or row.status, row.confidence or row.reason)
+            if row.status == "failed" and self._rows["failed"] <= MAX_FAILURES_LOGGED:
+                log.warning("failed: %s: %s", row.path, row.reason)
+        if self._rows and self._began is None:
+            self._began = now
+        if self._began is None or now - self._spoke < REPORT_SECONDS:
+            return
+        if not busy or now - self._began >= REPORT_SECONDS:
+            self.say()
+            self._spoke = now
+
+    def say(self) -> None:
+        hidden = self._rows["failed"] - MAX_FAILURES_LOGGED
+        if hidden > 0:
+            log.warning("failed: %d more, see results.csv", hidden)
+        if self._rows:
+            log.info("rows: %s", ", ".join(f"{n:,} {status}" for status, n in self._rows.items()))
+        self._rows.clear()
+        self._began = None
+
+
+class Loop:
+    """`tick` is all that has to be called."""
+
+    def __init__(self, works: Works, sources: Sequence[Source]) -> None:
+        self._works = works
+        self.sources = sources
+        self._scans = {id(source): 0 for source in sources}
+        self._report = Report()
+
+    def tick(self, now: float) -> list[Outcome]:
+        """One turn; what was finished in it. Raises what `Drain.tick` does."""
+        for source in self.sources:
+            if found := source.watcher.tick(now):
+                self._works.journal.enqueue(found, source.priority)
+            self._note_scan(source)
+        return self._drain(now, accept=True)
+
+    def next_due(self, now: float) -> float:
+        """When `tick` is to be called again even if nothing happens, by the monotonic clock."""
+        held_back = self._works.drain.next_due()
+        dues = [source.watcher.next_due(now) for source in self.sources]
+        return min([now + IDLE_SECONDS, *dues, *([held_back] if held_back is not None else [])])
+
+    @property
+    def done(self) -> bool:
+        """Whether all that the sources hold has its row."""
+        return all(source.watcher.idle for source in self.sources) and self._works.drain.done
+
+    def run(self, signals: Signals, *, until_done: bool) -> Iterator[list[Outcome]]:
+        """Turn after turn, until a signal asks to stop or, if asked for, all is done."""
+        while not signals.stops:
+            now = time.monotonic()
+            yield self.tick(now)
+            if until_done and self.done:
+                break
+            signals.wait(self._works.pool.events, self.next_due(now) - now)
+        if signals.stops == 1 and self._works.drain.busy:
+            log.info("stopping: images in hand are finished first; a second signal stops at once")
+        deadline = time.monotonic() + FINISH_SECONDS
+        while self._works.drain.busy and signals.stops == 1 and time.monotonic() < deadline:
+            signals.wait(self._works.pool.events, IDLE_SECONDS)
+            yield self._drain(time.monotonic(), accept=False)
+        self._report.say()
+
+    def _drain(self, now: float, *, accept: bool) -> list[Outcome]:
+        drain = self._works.drain
+        outcomes = drain.tick(now, accept=accept)
+        self._report.tick(now, outcomes, busy=drain.busy)
+        return outcomes
+
+    def _note_scan(self, source: Source) -> None:
+        """What a scan passed over, for `status` and the log, when it is not as before."""
+        watcher = source.watcher
+        if watcher.scans == self._scans[id(source)]:
+            return
+        self._scans[id(source)] = watcher.scans
+        if source.priority == Priority.LIVE and self._works.journal.note_ignored(watcher.ignored):
+            for reason, (count, example) in sorted(watcher.ignored.items()):
+                log.info("ignored: %d: %s, such as %s", count, reason, escape(example))
+
+
+def raise_trouble(sources: Sequence[Source]) -> None:
+    """For work that has an end: it never comes while a folder cannot be read.
+
+    Raises `DaemonError`.
+    """
+    for source in sources:
+        if source.watcher.trouble:
+            raise DaemonError(
+                f"{escape(source.watcher.folder)}: {source.watcher.trouble}. Mend that and run the "
+                "same command again: what is done stays done"
+            )

@@ -1,0 +1,42 @@
+"""The tables of the journal, and which version of them this classifyd knows."""
+
+VERSION = 2
+SCHEMA = """
+CREATE TABLE arrivals (            -- to be done
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,     -- the raw bytes of the name
+    root INTEGER NOT NULL,         -- how many of them are the watched folder
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    priority INTEGER NOT NULL,     -- a smaller number goes first
+    attempt INTEGER NOT NULL,      -- above 0: a user asked to try a failed one again
+    seen_at TEXT NOT NULL,
+    not_before REAL NOT NULL       -- seconds since 1970
+);
+CREATE INDEX arrivals_in_order ON arrivals (priority, seq);
+CREATE TABLE files (               -- what each file looked like when it was last done
+    path BLOB PRIMARY KEY,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE results (             -- the rows of results.csv, in their order
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    path BLOB NOT NULL,
+    sha256 TEXT NOT NULL,
+    model TEXT NOT NULL,
+    status TEXT NOT NULL,
+    label TEXT NOT NULL,
+    confidence REAL,
+    reason TEXT NOT NULL,
+    thumbnail TEXT NOT NULL,
+    classified_at TEXT NOT NULL,
+    line BLOB NOT NULL,            -- exactly the bytes in results.csv
+    crc INTEGER NOT NULL           -- of the line: SQLite would not notice a flipped bit in it
+);
+CREATE TABLE outbox (synced INTEGER NOT NULL);    -- up to this row, results.csv is on the disk
+INSERT INTO outbox VALUES (0);
+CREATE INDEX results_by_content ON results (path, sha256);
+CREATE TABLE folders (path BLOB PRIMARY KEY, added_at TEXT NOT NULL);    -- backfilled ones
+CREATE TABLE ignored (             -- of the last completed scan
+    reason TEXT PRIMARY KEY, files INTEGER NOT NULL, example BLOB NOT NULL
+);
+"""
