@@ -47,6 +47,10 @@ class NoJournalError(JournalError):
         super().__init__(f"{path}: there is no journal yet: nothing was classified so far")
 
 
+class OldJournalError(JournalError):
+    """It was made by an older classifyd."""
+
+
 class JournalDamagedError(JournalError):
     """The journal is not as it was written."""
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from classifier.durable import SyncError, sync_folder
 from classifier.read import Signature
 from daemon.census import Census, Priority
-from daemon.errors import JournalDamagedError, JournalError, NoJournalError
+from daemon.errors import JournalDamagedError, JournalError, NoJournalError, OldJournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.row import Row, line
 from daemon.schema import SCHEMA, VERSION
@@ -350,12 +350,13 @@ class Journal(Census):
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
         elif version == 0:  # another process is making it just now
             raise NoJournalError(path)
-        elif version != VERSION:
+        elif version < VERSION:
+            raise OldJournalError(
+                f"{path}: the journal has version {version}, this classifyd reads {VERSION}: make "
+                "one of this version from results.csv with `classifyd rebuild`"
+            )
+        elif version > VERSION:
             raise JournalError(
                 f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "
-                + (
-                    "make one of this version from results.csv with `classifyd rebuild`"
-                    if version < VERSION
-                    else "update classifyd, or name another `state:` folder"
-                )
+                "update classifyd, or name another `state:` folder"
             )

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.durable import sync_file, sync_folder
-from daemon.errors import JournalError, StorageError
-from daemon.journal import FILE_NAME, Journal
+from daemon.errors import JournalDamagedError, JournalError, OldJournalError, StorageError
+from daemon.journal import FILE_NAME, Journal, damaged
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import HEADER, Row, unescape
 from daemon.service import locked
@@ -71,7 +71,11 @@ def _refuse_if_sound(state: Path, results: Path) -> None:
         with closing(Journal.open(state)) as journal:
             journal.examine()
             rows = sum(1 for _ in journal.lines())
-    except (JournalError, sqlite3.DatabaseError):
+    except (JournalDamagedError, OldJournalError):
+        return
+    except sqlite3.DatabaseError as error:
+        if not damaged(error):  # the disk, perhaps: that says nothing about the journal
+            raise
         return
     if rows or not results.exists():
         raise JournalError(

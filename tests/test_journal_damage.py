@@ -134,6 +134,17 @@ def test_a_journal_of_an_older_version_is_made_anew(done: Project) -> None:
     assert len(done.rows) == COUNT
 
 
+def test_a_journal_of_a_newer_version_is_left_alone(done: Project) -> None:
+    with sqlite3.connect(done.state / "journal.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    refused = done.classifyd("rebuild")
+    assert refused.returncode == 1
+    assert "has version 99" in refused.stderr
+    assert "update classifyd" in refused.stderr
+    assert not list(done.state.glob("journal.damaged-*"))
+
+
 def test_every_flipped_bit_in_a_row_is_found(done: Project) -> None:
     journal = Journal.open(done.state)
     (first, *_) = journal.lines()
