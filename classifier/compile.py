@@ -31,7 +31,8 @@ from classifier import archive, modelfile
 from classifier import contract as contracts
 from classifier.contract import Contract, Description
 from classifier.durable import sync_file, sync_folder
-from classifier.errors import CancelledError, ModelError
+from classifier.errors import CancelledError, ModelError, NoRoomError
+from classifier.room import has_room
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def compiled(
     cancelled: asked now and then whether the program is not wanted any more.
     pin: the SHA-256 that the file must have, or its first digits: see `modelfile.opened`.
 
-    Raises `ModelError` if the file cannot be used, with what to do about it, and `CancelledError`.
+    Raises `ModelError` if the file cannot be used, with what to do about it, `NoRoomError` if the
+    disk is too full for it, and `CancelledError`.
     """
     try:
         _refuse_if_others_write(cache)
@@ -90,7 +92,7 @@ def compiled(
             _compile(file, digest, description, entry, cancelled)
         return _kept(digest, entry)
     except ModelError as error:
-        raise ModelError(f"{model}: {error}") from None
+        raise type(error)(f"{model}: {error}") from None
     except OSError as error:
         raise ModelError(f"{cache}: a compiled model cannot be kept here: {error}") from None
 
@@ -133,17 +135,12 @@ def _compile(
     _sweep(entry.parent)
     with tempfile.TemporaryDirectory(dir=entry.parent, prefix=DRAFT) as folder:
         draft = Path(folder)
-        model = draft / MODEL
-        modelfile.copy(file, digest, model)
-        archive.check(model)
-        _check_description(contracts.read(model), description)
-        (draft / SCRATCH).mkdir()
-        said = json.dumps(asdict(description) if description else None)
-        _convert(draft, said, cancelled)
-        shutil.rmtree(draft / SCRATCH)
-        for path in draft.iterdir():
-            sync_file(path)
-        sync_folder(draft)
+        try:
+            _fill(draft, file, digest, description, cancelled)
+        except (OSError, ModelError):
+            if not has_room(draft):  # asked while all that took up the room is still there
+                raise NoRoomError("there is no room to compile it") from None
+            raise
         try:
             draft.rename(entry)
         except OSError:
@@ -151,6 +148,27 @@ def _compile(
                 raise
             return
         draft.mkdir()  # for TemporaryDirectory to remove
+
+
+def _fill(
+    draft: Path,
+    file: BinaryIO,
+    digest: str,
+    description: Description | None,
+    cancelled: Callable[[], bool],
+) -> None:
+    """Put into a draft all that an entry of the cache holds, and see that it is on the disk."""
+    model = draft / MODEL
+    modelfile.copy(file, digest, model)
+    archive.check(model)
+    _check_description(contracts.read(model), description)
+    (draft / SCRATCH).mkdir()
+    said = json.dumps(asdict(description) if description else None)
+    _convert(draft, said, cancelled)
+    shutil.rmtree(draft / SCRATCH)
+    for path in draft.iterdir():
+        sync_file(path)
+    sync_folder(draft)
 
 
 def _check_description(own: Contract | None, description: Description | None) -> None:

@@ -9,6 +9,10 @@ class ModelError(ClassifierError):
     """The model file cannot be used at all."""
 
 
+class NoRoomError(ModelError):
+    """The disk filled up while the model was compiled: that says nothing about the model."""
+
+
 class CancelledError(ClassifierError):
     """The caller did not want the result any more."""
 

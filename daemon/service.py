@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
 from classifier.compile import Program, compiled
-from classifier.errors import CancelledError, ModelError
+from classifier.errors import CancelledError, ModelError, NoRoomError
 from daemon.census import Priority
 from daemon.drain import Drain
 from daemon.errors import DiskFullError, LockHeldError, ResultsHeldError
@@ -29,7 +30,8 @@ from daemon.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-FULL_DISK_SECONDS = 2.0  # how often to see whether there is room again
+# How often to see whether there is room again; more and more seldom if it is full again so soon.
+FULL_DISK_SECONDS, MAX_FULL_DISK_SECONDS, SOON_SECONDS = 2.0, 60.0, 30.0
 
 T = TypeVar("T")
 
@@ -44,8 +46,8 @@ def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False
             cancelled,
             pin=settings.model_sha256,
         )
-    except ModelError:
-        if full([settings.state]):  # whatever it was that went wrong then
+    except ModelError as error:
+        if isinstance(error, NoRoomError) or full([settings.state]):
             raise DiskFullError(settings.state) from None
         raise
 
@@ -124,27 +126,39 @@ def work(
 
     Gives None if a signal came before the end. Raises what `locked` and `opened` do.
     """
+    waited = 0.0
     with locked(settings, command) as lock:
         while not signals.stops:
+            began = time.monotonic()
             try:
                 with opened(settings, signals) as works:
                     return body(works)
             except DiskFullError as error:
-                wait_for_room(settings, error, signals, lock)
+                # Full again so soon: there is too little room for what has to be written at once.
+                soon = waited > 0 and time.monotonic() - began < SOON_SECONDS
+                waited = min(2 * waited, MAX_FULL_DISK_SECONDS) if soon else FULL_DISK_SECONDS
+                wait_for_room(settings, error, signals, waited, lock)
             except CancelledError:
                 break
     return None
 
 
 def wait_for_room(
-    settings: Settings, error: DiskFullError, signals: Signals, lock: StateLock | None = None
+    settings: Settings,
+    error: DiskFullError,
+    signals: Signals,
+    seconds: float = FULL_DISK_SECONDS,
+    lock: StateLock | None = None,
 ) -> None:
-    """Come back when there is room on the disk again, or a signal came."""
+    """Come back when there is room on the disk again, or a signal came.
+
+    seconds: how often to look.
+    """
     log.error("%s: images wait, none fails for this, and it goes on by itself", error)
     if lock is not None:
         lock.pause(str(error))
     while not signals.stops:
-        signals.wait([], FULL_DISK_SECONDS)
+        signals.wait([], seconds)
         if full([settings.state, settings.results]) is None:
             log.info("there is room again")
             break

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from classifier.durable import SyncError
+from classifier.room import FULL, has_room
 from daemon.errors import (
     DiskFullError,
     JournalDamagedError,
@@ -20,22 +20,9 @@ from daemon.errors import (
 )
 from daemon.journal import FILE_NAME, damaged
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-# With less than this, a start would soon end where it began.
-ROOM_BYTES = 1 << 20
 FAILED_SYNCS = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 # What SQLite says when it could not make one of its files longer, or make it at all.
 PERHAPS_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-
-
-def has_room(folder: Path) -> bool:
-    """Whether some more can be written into a folder: by trying, which minds quotas too."""
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
-    except OSError as error:
-        return error.errno not in FULL  # the work itself will tell what else is wrong
-    return True
 
 
 def full(folders: Sequence[Path]) -> Path | None:

@@ -7,12 +7,17 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from daemon_process import Project, wait_for
 
 from classifier.durable import SyncError, sync, sync_file, sync_folder
+from classifier.room import has_room
 from daemon.errors import (
     DaemonError,
     DiskFullError,
@@ -22,7 +27,7 @@ from daemon.errors import (
     StorageError,
 )
 from daemon.journal import Journal
-from daemon.storage import full, has_room, storing
+from daemon.storage import full, storing
 
 
 def test_a_sync_that_fails_has_an_error_of_its_own(tmp_path: Path) -> None:
@@ -92,38 +97,66 @@ set -e
 mkdir disk
 mount -t tmpfs -o size=2m tmpfs disk
 mkdir disk/state
-dd if=/dev/zero of=disk/ballast bs=64k 2> /dev/null || true
+test $1 = 0 || dd if=/dev/zero of=disk/ballast bs=64k 2> /dev/null || true
+shift
 exec "$@"
 """
+
+
+@contextmanager
+def on_a_small_disk(
+    project: Project, *arguments: str, ballast: bool, **settings: str
+) -> Iterator[Path]:
+    """A small disk of its own, which only the daemon and what it is told through files can see.
+
+    Gives the disk, as seen from here. Its log is in the file `log`.
+    """
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a mount namespace: root, or user namespaces")
+    project.configure(state="disk/state", results="disk/results", **settings)
+    (project.inbox / "text.jpg").write_text("no image: what is tried here needs no model")
+    with (project.folder / "log").open("w") as log:
+        daemon = subprocess.Popen(
+            ["unshare", "-rm", "sh", "-c", FULL_DISK, "sh", str(int(ballast)), sys.executable,
+             "-m", "daemon", *arguments, "--config", str(project.config)],
+            cwd=project.folder, stderr=log, stdout=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield Path(f"/proc/{daemon.pid}/root") / project.folder.relative_to("/") / "disk"
+        finally:
+            os.killpg(daemon.pid, 9)
+            daemon.wait()
 
 
 @pytest.mark.parametrize("command", ["run", "backfill"])
 def test_started_on_a_full_disk_it_waits_for_room(
     tmp_path: Path, compiled_cache: Path, command: str
 ) -> None:
-    """A small disk of its own, which only the daemon and what it is told through files can see."""
-    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs a mount namespace: root, or user namespaces")
     project = Project(tmp_path, compiled_cache)
-    project.configure(state="disk/state", results="disk/results")
-    (project.inbox / "text.jpg").write_text("no image: what is tried here needs no model")
-    log = (tmp_path / "log").open("w")
     arguments = ["run"] if command == "run" else ["backfill", str(project.inbox)]
-    daemon = subprocess.Popen(
-        ["unshare", "-rm", "sh", "-c", FULL_DISK, "sh", sys.executable, "-m", "daemon",
-         *arguments, "--config", str(project.config)],
-        cwd=tmp_path, stderr=log, stdout=log, start_new_session=True,
-    )  # fmt: skip
-    try:
-        said = tmp_path / "log"
+    said = tmp_path / "log"
+    with on_a_small_disk(project, *arguments, ballast=True) as disk:
         wait_for(lambda: "is full: make room" in said.read_text(), "it says that the disk is full")
-        with pytest.raises(subprocess.TimeoutExpired):
-            daemon.wait(3)
+        time.sleep(3)
         assert said.read_text().count("is full") == 1
-        inside = Path(f"/proc/{daemon.pid}/root") / tmp_path.relative_to("/") / "disk"
-        (inside / "ballast").unlink()
+        (disk / "ballast").unlink()
         wait_for(lambda: "there is room again" in said.read_text(), "it goes on")
-    finally:
-        os.killpg(daemon.pid, 9)
-        daemon.wait()
-        log.close()
+
+
+def test_while_there_is_too_little_room_it_tries_more_and_more_seldom(
+    tmp_path: Path, compiled_cache: Path
+) -> None:
+    """There is a megabyte free, but the model needs more."""
+    project = Project(tmp_path, compiled_cache)
+    model = tmp_path / "large.keras"
+    model.write_bytes(bytes(4 << 20))  # it is copied before it is looked into
+    said = tmp_path / "log"
+    with on_a_small_disk(project, "run", ballast=False, model=str(model)):
+        wait_for(lambda: said.read_text().count("is room again") == 3, "it tried three times")
+    times = [
+        datetime.fromisoformat(line.split()[0]).timestamp()
+        for line in said.read_text().splitlines()
+        if "is full" in line or "is room again" in line
+    ]
+    waits = [there - gone for gone, there in zip(times[::2], times[1::2], strict=False)]
+    assert 1 <= waits[0] < waits[1] < waits[2], waits

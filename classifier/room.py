@@ -1,0 +1,22 @@
+"""Whether a disk has room for what is to be written, found out by trying: that minds quotas."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# With less than this, a start would soon end where it began.
+ROOM_BYTES = 1 << 20
+
+
+def has_room(folder: Path) -> bool:
+    """Whether some more can be written into a folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+    except OSError as error:
+        return error.errno not in FULL  # the work itself will tell what else is wrong
+    return True
