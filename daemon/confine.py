@@ -46,6 +46,17 @@ def confine(writable: Sequence[Path], address_space: int, file_size: int) -> str
     return ", ".join([*forces, f"{limit / 1e9:.1f} GB address space"])
 
 
+def identity(folder: Path) -> tuple[int, int] | None:
+    """What the right to write into a folder goes with: one made anew in its place is another.
+
+    None if there is no folder."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def used_address_space() -> int:
     """Bytes of it that this process takes up now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])

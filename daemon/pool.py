@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from daemon.answers import is_answer
+from daemon.confine import identity
 from daemon.errors import PoolError
 from daemon.jobs import Outcome, failed
 from daemon.messages import NO_MEMORY, Plan, Ready, Trouble
-from daemon.row import word
+from daemon.row import THUMBNAILS, word
 from daemon.worker_process import Batch, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Pool:
         worker_images: after so many, a worker is replaced by a new one.
         module: what a worker process runs."""
         self._plan = plan
+        self._folder = plan.results / THUMBNAILS
         self._image_seconds = image_seconds
         self._worker_images = worker_images
         self._module = module
@@ -140,6 +142,7 @@ class Pool:
     def _taken(self, process: WorkerProcess, answer: Any) -> Iterator[list[Outcome]]:
         if isinstance(answer, Ready):
             process.is_ready = True
+            process.folder = identity(self._folder)
             self._failed_starts = 0
             if not self._forces:
                 self._forces = answer.forces
@@ -181,7 +184,9 @@ class Pool:
         self._processes.append(self._started())
 
         suspect: Batch = ()
-        if process.is_ready and process.batches:  # before, it cannot have looked at an image
+        # Before it was ready, it cannot have looked at an image; and without the folder that it
+        # may write to, no worker gets any further, whatever the image.
+        if process.is_ready and process.batches and process.folder == identity(self._folder):
             suspect = process.batches.popleft()
         self._again.extend(process.batches)
         if len(suspect) > 1:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from classifier.durable import sync_file, sync_folder
 from classifier.errors import ImageError, ModelError, UnreadableError, UnsettledError
 from classifier.read import read
-from daemon.confine import ComputingTime, confine, used_address_space
+from daemon.confine import ComputingTime, confine, identity, used_address_space
 from daemon.jobs import Job, Outcome, failed, identifier, thumbnail_of, timestamp
 from daemon.messages import NO_MEMORY, Channel, Plan, Progress, Ready, Trouble
 from daemon.row import THUMBNAILS, Row, escape, word
@@ -74,7 +74,7 @@ class Worker:
         if self._thumbnailer is not None:
             with contextlib.suppress(FileExistsError):  # a file may be in the way: `confine` tells
                 self._folder.mkdir(parents=True)
-            self._folder_is = _identity(self._folder)
+            self._folder_is = identity(self._folder)
             folders.append(self._folder)
         room = PIXEL_BYTES * self._plan.max_pixels + FILE_COPIES * self._plan.max_bytes
         return confine(folders, room + self._room_to_run(), THUMBNAIL_BYTES)
@@ -82,7 +82,7 @@ class Worker:
     @property
     def has_lost_its_folder(self) -> bool:
         """Whether the thumbnails folder was made anew: no right goes over from the old one."""
-        return self._folder_is is not None and self._folder_is != _identity(self._folder)
+        return self._folder_is is not None and self._folder_is != identity(self._folder)
 
     def _room_to_run(self) -> int:
         """Bytes for the network in all sizes of batch; each keeps its memory."""
@@ -222,14 +222,6 @@ def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
     for folder in {parent for path in files for parent in (path.parent, path.parent.parent)}:
         sync_folder(folder)
         on_file()
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _die_with_parent() -> None:

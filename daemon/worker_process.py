@@ -67,6 +67,7 @@ class WorkerProcess:
         self.channel = Channel(ours)
         self.batches: deque[Batch] = deque()
         self.is_ready = False
+        self.folder: tuple[int, int] | None = None  # that it may write to, when it got ready
         self.images = 0  # done by it
         self._count = -1
         self._moved_at: float | None = None

@@ -211,12 +211,17 @@ def test_the_workers_of_a_daemon_are_confined(project: Project, draw_image: Draw
     project.check_rows(1)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 def test_a_thumbnails_folder_made_anew_is_written_to(
-    project: Project, draw_image: DrawImage
+    project: Project, draw_image: DrawImage, workers: int
 ) -> None:
-    """The right to write goes with the folder; the worker gives way to one that has the new one."""
-    project.configure(workers=1)
+    """The right to write goes with the folder; a worker gives way to one that has the new one.
+
+    No image is to blame, however many workers with the old one it comes to.
+    """
+    project.configure(workers=workers)
     with project.started("run") as daemon:
+        daemon.says("confined")
         draw_image(project.inbox / "a.jpg")
         project.wait_for_rows(1)
         shutil.rmtree(project.results / "thumbnails")
@@ -224,7 +229,7 @@ def test_a_thumbnails_folder_made_anew_is_written_to(
         project.wait_for_rows(2)
         assert daemon.stop() == 0
     row = project.row_of("b.jpg")
-    assert row["status"] == "classified"
+    assert row["status"] == "classified", row["reason"]
     assert (project.results / row["thumbnail"]).is_file()
 
 
