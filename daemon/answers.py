@@ -1,47 +1,84 @@
-"""Is a worker's answer one to its batch? A worker that an image has taken over may say anything.
+"""What a worker answers, and whether it is an answer. An image may have taken over the worker, and
+then it says anything.
 
-What it may not do is to speak of images that it was not given, or in a way that harms the main
-process, the journal or results.csv. That its own images may be misjudged cannot be helped.
+So answers are JSON, of which nothing but texts and numbers can come; and a worker may not speak of
+images that it was not given, or in a way that harms the main process, the journal or results.csv.
+That its own images may be misjudged cannot be helped.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from classifier.read import Signature
 from daemon.jobs import Job, Outcome, identifier, thumbnail_of
-from daemon.row import Row, escape
+from daemon.messages import Ready, Trouble
+from daemon.row import CONTROL, Row, escape
 
+# Of an answer, besides and for every image: a path of 4096 bytes that are all escaped takes 20 kB.
+BASE_BYTES, IMAGE_BYTES = 1 << 20, 1 << 16
 NUMBERS = ("width", "height", "bytes")
 SHA256 = re.compile("(?:[0-9a-f]{64})?")
 CONFIDENCE = re.compile(r"(?:[01]\.[0-9]{4})?")
-# Whatever would make two lines of one, or no UTF-8. No label and no reason has it.
-NO_LINE = re.compile(r"[\x00-\x1f\ud800-\udfff]")
+
+Answer = Ready | Trouble | list[Outcome]
 
 
-def is_answer(found: object, batch: Sequence[Job], model: str) -> bool:
-    """model: the digits that name it in rows."""
-    return (
-        isinstance(found, list)
-        and len(found) == len(batch)
-        and all(_is_outcome(outcome, job, model) for outcome, job in zip(found, batch, strict=True))
-    )
+def encoded(answer: Answer) -> bytes:
+    """An answer as a worker sends it."""
+    said: dict[str, Any]
+    if isinstance(answer, Ready):
+        said = {"ready": answer.forces}
+    elif isinstance(answer, Trouble):
+        said = {"trouble": answer}
+    else:
+        said = {"outcomes": [[o.job.seq, o.signature, o.row, o.unsettled, o.again] for o in answer]}
+    return json.dumps(said).encode()
 
 
-def _is_outcome(outcome: object, job: Job, model: str) -> bool:
-    if not isinstance(outcome, Outcome) or not isinstance(outcome.job, Job):
-        return False
-    signature, row = outcome.signature, outcome.row
-    return (
-        outcome.job.seq == job.seq
-        and (
-            signature is None or (isinstance(signature, Signature) and all(map(_is_int, signature)))
-        )
-        and (row is None or (isinstance(row, Row) and _is_sound(row, job, model)))
-        and isinstance(outcome.unsettled, bool)
-        and isinstance(outcome.again, bool)
-    )
+def understood(data: bytes, batch: Sequence[Job], model: str) -> Answer:
+    """An answer to this batch. model: the digits that name it in rows.
+
+    Raises `ValueError` or `RecursionError` for what is none.
+    """
+    match json.loads(data):
+        case {"ready": str(forces)}:
+            return Ready(forces)
+        case {"trouble": [int(number), str(text), str(path), bool(failed_sync)]}:
+            return Trouble(number, text, path, failed_sync)
+        case {"outcomes": list(found)} if batch and len(found) == len(batch):
+            return [_outcome(one, job, model) for one, job in zip(found, batch, strict=True)]
+    raise ValueError("this is no answer")
+
+
+def _outcome(said: Any, job: Job, model: str) -> Outcome:
+    match said:
+        case [job.seq, signature, cells, bool(unsettled), bool(again)]:
+            seen, row = _signature(signature), _row(cells, job, model)
+            return Outcome(job, seen, row, unsettled=unsettled, again=again)
+    raise ValueError("this is no outcome of the job")
+
+
+def _signature(said: Any) -> Signature | None:
+    match said:
+        case None:
+            return None
+        case [size, mtime_ns, ctime_ns] if all(map(_is_int, said)):
+            return Signature(size, mtime_ns, ctime_ns)
+    raise ValueError("this is no signature of a file")
+
+
+def _row(said: Any, job: Job, model: str) -> Row | None:
+    if said is None:
+        return None
+    if isinstance(said, list) and len(said) == len(Row._fields):
+        row = Row(*said)
+        if _is_sound(row, job, model):
+            return row
+    raise ValueError("this is no row of the job")
 
 
 def _is_sound(row: Row, job: Job, model: str) -> bool:
@@ -49,7 +86,7 @@ def _is_sound(row: Row, job: Job, model: str) -> bool:
         if name in NUMBERS:
             if value is not None and not _is_int(value):
                 return False
-        elif not isinstance(value, str) or NO_LINE.search(value):
+        elif not isinstance(value, str) or CONTROL.search(value):
             return False
     return (
         row.path == escape(job.path)

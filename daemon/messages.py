@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import mmap
 import os
 import pickle
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from classifier.compile import Program
 from classifier.durable import SyncError
 from classifier.header import DEFAULT_FORMATS, Format
-from classifier.read import Signature
-from daemon.jobs import Job, Outcome
-from daemon.row import Row
-
-log = logging.getLogger(__name__)
 
 HEADER = struct.Struct("!Q")  # the length of the message that follows
 CHUNK_BYTES = 1 << 18
 NO_MEMORY = 12  # a worker's exit code: an image took all that it may have
-MAX_BYTES = 64 << 20  # of a message; a batch of 1024 takes some
+MAX_BYTES = 64 << 20  # of a message to a worker; a batch of 1024 takes some
 
 
 class Plan(NamedTuple):
@@ -68,32 +61,21 @@ class Trouble(NamedTuple):
         return (SyncError if self.failed_sync else OSError)(self.number, self.text, self.path)
 
 
-ANSWERS = {
-    (kind.__module__, kind.__name__): kind
-    for kind in (Ready, Trouble, Outcome, Job, Row, Signature)
-}
-
-
-class _FromWorker(pickle.Unpickler):
-    """An image may have taken over the worker. A pickle can call whatever it can name, so here it
-    can name nothing but what a worker answers with: tuples of plain values."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (kind := ANSWERS.get((module, name))) is None:
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
-        return kind
-
-
 class Channel:
     """Whole messages over a socket.
 
     The pool's end must not block, whatever a worker does: `send` keeps what does not fit, `flush`
-    sends more of it, and `received` gives the messages that are there; a message that no worker
-    sends counts as its end. A worker just waits, in `receive`.
+    sends more of it, and `received` gives the messages that are there, as bytes: see `answers`. A
+    worker just waits, in `receive`.
+
+    max_bytes: a message that claims to be longer counts as the end of whoever sends it.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, encode: Callable[[Any], bytes] = pickle.dumps) -> None:
+        """encode: what makes bytes of what is sent. The pool is trusted, so it may send pickles."""
         self._socket = end
+        self._encode = encode
+        self.max_bytes = MAX_BYTES
         self._unsent = bytearray()
         self._received = bytearray()
 
@@ -101,7 +83,7 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: object) -> None:
-        data = pickle.dumps(message)
+        data = self._encode(message)
         self._unsent += HEADER.pack(len(data)) + data
         self.flush()
 
@@ -115,12 +97,12 @@ class Channel:
     def has_unsent(self) -> bool:
         return bool(self._unsent)
 
-    def received(self) -> Iterator[Any]:
+    def received(self) -> Iterator[bytes]:
         """The messages of a worker that are there in full. Raises `EOFError` when it ended."""
         try:
             while True:
                 while (data := self._next()) is not None:
-                    yield _understood(data)
+                    yield data
                 self._read()
         except BlockingIOError:
             return
@@ -148,21 +130,13 @@ class Channel:
         if len(self._received) < start:
             return None
         (length,) = HEADER.unpack_from(self._received)
-        if length > MAX_BYTES:
+        if length > self.max_bytes:
             raise EOFError
         if len(self._received) < start + length:
             return None
         data = bytes(self._received[start : start + length])
         del self._received[: start + length]
         return data
-
-
-def _understood(data: bytes) -> Any:
-    try:
-        return _FromWorker(io.BytesIO(data)).load()
-    except Exception:  # of whatever kind somebody has made it to be
-        log.exception("a worker said what none of ours says; it is ended")
-        raise EOFError from None
 
 
 class Progress:

@@ -10,9 +10,9 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from textwrap import indent
 
-from daemon.answers import is_answer
+from daemon.answers import understood
 from daemon.confine import identity
 from daemon.errors import PoolError
 from daemon.jobs import Outcome, failed
@@ -139,7 +139,15 @@ class Pool:
                 "the machine room, or set fewer `workers:` in config.yaml, and start again"
             ) from None
 
-    def _taken(self, process: WorkerProcess, answer: Any) -> Iterator[list[Outcome]]:
+    def _taken(self, process: WorkerProcess, data: bytes) -> Iterator[list[Outcome]]:
+        batch = process.batches[0] if process.batches else ()
+        try:
+            answer = understood(data, batch, self._model)
+            if isinstance(answer, Ready) and process.is_ready:
+                raise ValueError("it is ready already")
+        except (ValueError, RecursionError) as error:
+            log.error("a worker said what none of ours says (%s); it is ended", error)
+            raise EOFError from None
         if isinstance(answer, Ready):
             process.is_ready = True
             process.folder = identity(self._folder)
@@ -150,14 +158,10 @@ class Pool:
         elif isinstance(answer, Trouble):
             raise answer.error
         else:
-            batch = process.batches[0] if process.batches else ()
-            if not batch or not is_answer(answer, batch, self._model):
-                log.error("a worker answered what it was not asked; it is ended")
-                raise EOFError
             process.batches.popleft()
             process.images += len(batch)
             self._accused.difference_update(job.seq for job in batch)
-            yield [outcome._replace(job=job) for outcome, job in zip(answer, batch, strict=True)]
+            yield answer
 
     @property
     def _model(self) -> str:
@@ -179,7 +183,8 @@ class Pool:
             "a worker %s; a new one takes its place%s%s",
             end,
             f"; images to try again: {count}" if count else "",
-            f". Its last words:\n{words}" if words else "",
+            # Set off, so that no line of it passes for one of ours.
+            ". Its last words:\n" + indent(words, "  | ") if words else "",
         )
         self._processes.append(self._started())
 

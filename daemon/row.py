@@ -12,14 +12,18 @@ from typing import NamedTuple
 THUMBNAILS = "thumbnails"  # the folder beside results.csv
 # What a spreadsheet takes for the start of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-# A backslash starts an escape, so it has to be escaped itself for the way back to be clear.
-UNSAFE = re.compile(
-    r"[\\\x00-\x1f\x7f-\x9f"  # control characters
+# What turns a line of text into something else.
+CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f"  # control characters
     r"\u2028\u2029"  # ends of lines and paragraphs
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # those that turn the writing round
     r"\ufffe\uffff"  # no characters: they get lost in a spreadsheet
-    r"\udc80-\udcff]"  # bytes that are not UTF-8
+    r"\ud800-\udfff]"  # bytes that are not UTF-8
 )
+# A backslash starts an escape, so it has to be escaped itself for the way back to be clear. And a
+# spreadsheet that takes a semicolon for the end of a cell would find a formula after it.
+UNSAFE = re.compile(rf"\\|{CONTROL.pattern}|;(?=[=+\-@])")
+SEPARATED = re.compile(r";(?=[=+\-@])")
 # Hex digits that read as a decimal number.
 NUMBER = re.compile("[0-9]+(e[0-9]+)?")
 ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
@@ -107,4 +111,5 @@ def unescape(text: str) -> bytes:
 
 
 def _defused(cell: str) -> str:
+    cell = SEPARATED.sub(";'", cell)  # of a path it is escaped, and read back as it was
     return f"'{cell}" if cell.startswith(FORMULA) else cell

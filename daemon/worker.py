@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from classifier.durable import sync_file, sync_folder
 from classifier.errors import ImageError, ModelError, UnreadableError, UnsettledError
 from classifier.read import read
+from daemon.answers import encoded
 from daemon.confine import ComputingTime, confine, identity, used_address_space
 from daemon.jobs import Job, Outcome, failed, identifier, thumbnail_of, timestamp
 from daemon.messages import NO_MEMORY, Channel, Plan, Progress, Ready, Trouble
@@ -233,7 +234,7 @@ def _die_with_parent() -> None:
 def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None:
     """Serve batches until the channel is closed."""
     _die_with_parent()
-    channel = Channel(socket.socket(fileno=channel_fd))
+    channel = Channel(socket.socket(fileno=channel_fd), encoded)
     try:
         try:
             worker = kind(channel.receive(), Progress(progress_fd))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import selectors
@@ -12,8 +13,9 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import islice
 
+from daemon.answers import BASE_BYTES, IMAGE_BYTES
 from daemon.jobs import Job
 from daemon.messages import Channel, Plan, Progress
 from daemon.signals import STOPPING
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 END_SECONDS = 2  # for a worker that closed its channel to be gone
 WORDS_BYTES = 2000  # of what a worker printed, the end is kept
 CHUNK_BYTES = 65536
+MAX_ANSWERS = 4  # that it got ready, and two batches
 
 Batch = Sequence[Job]
 
@@ -33,9 +36,12 @@ class WorkerProcess:
     def __init__(self, plan: Plan, module: str) -> None:
         ours, theirs = socket.socketpair()
         # Not a file: on a full disk, touching a page of one that is mapped kills the process.
-        shared = os.memfd_create("progress")
+        shared = os.memfd_create("progress", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(shared, Progress.SIZE)
+            # If it could be made shorter there, looking at it here would be fatal.
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(shared, fcntl.F_ADD_SEALS, seals)
             self.progress = Progress(shared)
             # A Ctrl-C reaches the whole group, a service manager's signal all its processes. The
             # daemon decides what is finished; so a worker is deaf to them from its birth.
@@ -63,6 +69,7 @@ class WorkerProcess:
         self._output = self._process.stdout.fileno()
         os.set_blocking(self._output, False)
         self._words = b""
+        self._is_mute = False  # it closed its output
         ours.setblocking(False)
         self.channel = Channel(ours)
         self.batches: deque[Batch] = deque()
@@ -78,19 +85,22 @@ class WorkerProcess:
         """What it is to be waited for on, as `selectors` has it."""
         writing = selectors.EVENT_WRITE if self.channel.has_unsent else 0
         yield self.channel.fileno(), selectors.EVENT_READ | writing
-        yield self._output, selectors.EVENT_READ
+        if not self._is_mute:
+            yield self._output, selectors.EVENT_READ
 
     def send(self, batch: Batch, now: float) -> None:
         if not self.batches:
             self._moved_at = now
         self.batches.append(batch)
+        self.channel.max_bytes = BASE_BYTES + IMAGE_BYTES * max(map(len, self.batches))
         self.channel.send(batch)
 
-    def answers(self, now: float) -> Iterator[Any]:
-        """What it has to say. Raises `EOFError` if it ended."""
+    def answers(self, now: float) -> Iterator[bytes]:
+        """What it has to say, to be `understood`. Raises `EOFError` if it ended."""
         self._listen()
         self.channel.flush()
-        for answer in self.channel.received():
+        # Never more at a time than there can be, or one that talks on would stop everything else.
+        for answer in islice(self.channel.received(), MAX_ANSWERS):
             self._moved_at = now
             yield answer
 
@@ -132,5 +142,6 @@ class WorkerProcess:
         with contextlib.suppress(BlockingIOError):
             for _ in range(100):  # one that does nothing but print must not hold us up
                 if not (chunk := os.read(self._output, CHUNK_BYTES)):
+                    self._is_mute = True  # or we would be told so for ever
                     return
                 self._words = (self._words + chunk)[-WORDS_BYTES:]

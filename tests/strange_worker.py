@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pickle
@@ -48,7 +49,6 @@ FORGERIES: dict[str, Callable[[Outcome], Any]] = {
     "forge_confidence": lambda outcome: _forged(outcome, confidence="nan"),
     "forge_sha256": lambda outcome: _forged(outcome, sha256="x"),
     "forge_signature": lambda outcome: outcome._replace(signature=("a", "b", "c")),
-    "forge_kind": lambda outcome: "done",
 }
 NOISE = b"Corrupt JPEG data: premature end of data segment\n" * 1000
 
@@ -89,6 +89,20 @@ class StrangeWorker(Worker):
             if "pickle" in name:
                 data = pickle.dumps(Evil(self._plan.scratch / "harm"))
                 os.write(int(sys.argv[1]), HEADER.pack(len(data)) + data)
+            if "kind" in name:
+                data = b'{"outcomes": ["done", "done", "done", "done"]}'
+                os.write(int(sys.argv[1]), HEADER.pack(len(data)) + data)
+            if "nested" in name:
+                data = b"[" * 1_000_000
+                os.write(int(sys.argv[1]), HEADER.pack(len(data)) + data)
+            if "ready" in name:
+                data = b'{"ready": ""}'
+                for _ in range(100):
+                    os.write(int(sys.argv[1]), HEADER.pack(len(data)) + data)
+            if "shrink" in name:
+                with contextlib.suppress(PermissionError):
+                    os.ftruncate(int(sys.argv[2]), 0)
+                os._exit(7)
             if "endless" in name:
                 os.write(int(sys.argv[1]), HEADER.pack(1 << 60))
             if "forge" in name:

@@ -274,7 +274,9 @@ def test_no_room_for_a_process(
     assert open_files() == before
 
 
-@pytest.mark.parametrize("name", ["pickle", "endless", *FORGERIES])
+@pytest.mark.parametrize(
+    "name", ["pickle", "endless", "kind", "nested", "ready", "shrink", *FORGERIES]
+)
 def test_a_worker_that_was_taken_over_is_not_believed(
     make_pool: MakePool, tmp_path: Path, name: str
 ) -> None:
