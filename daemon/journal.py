@@ -285,6 +285,12 @@ class Journal(Census):
             with self._transaction():
                 self._note_synced(seq)
 
+    def unsync(self, seq: int) -> None:
+        """Forget that rows after number `seq` are on the disk: they are written anew."""
+        if seq < self.synced():
+            with self._transaction():
+                self._db.execute("UPDATE outbox SET synced = ?", (seq,))
+
     def _note_synced(self, seq: int) -> None:
         self._db.execute("UPDATE outbox SET synced = ? WHERE synced < ?", (seq, seq))
 

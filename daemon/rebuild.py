@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -17,12 +15,11 @@ from classifier.durable import sync_file, sync_folder
 from daemon.errors import JournalDamagedError, JournalError, OldJournalError, StorageError
 from daemon.journal import FILE_NAME, Journal, damaged
 from daemon.results import FILE_NAME as RESULTS_NAME
-from daemon.row import HEADER, Row, unescape
+from daemon.results import first_unknown, open_results
+from daemon.row import HEADER, Row, parsed, unescape
 from daemon.service import locked
 from daemon.settings import Settings
 from daemon.storage import storing
-
-ID = re.compile("[0-9a-f]{20,64}")
 
 
 class Rebuilt(NamedTuple):
@@ -48,6 +45,11 @@ def rebuild(settings: Settings) -> Rebuilt:
     """
     state = settings.state
     with locked(settings, "rebuild"), storing(state, settings.results):
+        if not (settings.results / RESULTS_NAME).exists():
+            raise StorageError(
+                f"{settings.results / RESULTS_NAME}: is not there, and the journal is rebuilt from "
+                f"it. Put back a copy; or, to begin anew, move {state / FILE_NAME} elsewhere"
+            )
         _refuse_if_sound(state, settings.results / RESULTS_NAME)
         folders = _folders(state / FILE_NAME)
         with tempfile.TemporaryDirectory(dir=state, prefix=".rebuilding-") as draft:
@@ -71,13 +73,14 @@ def _refuse_if_sound(state: Path, results: Path) -> None:
         with closing(Journal.open(state)) as journal:
             journal.examine()
             rows = sum(1 for _ in journal.lines())
+            behind = results.exists() and first_unknown(results, journal) is not None
     except (JournalDamagedError, OldJournalError):
         return
     except sqlite3.DatabaseError as error:
         if not damaged(error):  # the disk, perhaps: that says nothing about the journal
             raise
         return
-    if rows or not results.exists():
+    if not behind and (rows or not results.exists()):
         raise JournalError(
             f"{state / FILE_NAME}: the journal is sound, so there is nothing to rebuild: start "
             "`classifyd run`, which mends results.csv from it"
@@ -95,19 +98,16 @@ def _folders(journal: Path) -> list[bytes]:
 
 def _rows(results: Path) -> Iterator[tuple[bytes, Row, bytes]]:
     """(path, row, line) of every whole line. Raises `StorageError` at one that is not ours."""
-    with results.open("rb") as file:
+    with open_results(results) as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return  # torn by a crash; the file it tells of is done again
             if number == 1 and line == HEADER:
                 continue
             try:
-                (cells,) = csv.reader([line.decode()], strict=True)
-                row = Row(*cells)  # type: ignore[arg-type]
-                if not ID.fullmatch(row.id) or not 0 <= float(row.confidence or 0) <= 1:
-                    raise ValueError
+                row = parsed(line)
                 yield unescape(row.path), row, line
-            except (ValueError, TypeError, csv.Error):
+            except ValueError:
                 raise StorageError(
                     f"{results}:{number}: is not a line as classifyd writes it. Take it out of the "
                     "file, or put back a copy of the file, and run `classifyd rebuild` again"

@@ -15,15 +15,16 @@ import datetime
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from classifier.durable import sync, sync_folder
-from daemon.errors import StorageError
+from daemon.errors import JournalError, StorageError
 from daemon.journal import Journal, Published
-from daemon.row import HEADER
+from daemon.row import HEADER, is_ours
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,39 @@ class Agreement(NamedTuple):
         return self.complete and self.good == self.size
 
 
+def open_results(path: Path) -> BinaryIO:
+    """A results.csv to read. Raises `StorageError` for a pipe, a folder or the like."""
+    # Opening a pipe would wait for its writer, perhaps for ever.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise StorageError(f"{path}: is not a file: move it elsewhere and start again")
+    return os.fdopen(fd, "rb")
+
+
+def first_unknown(path: Path, journal: Journal, start: int = 0) -> bytes | None:
+    """The first whole line after so many bytes that classifyd wrote and the journal does not know:
+    then the journal is older than the file. None if there is none."""
+    with open_results(path) as file:
+        file.seek(start)
+        for line in file:
+            if line.endswith(b"\n") and is_ours(line) and journal.seq_of(id_of(line)) is None:
+                return line
+    return None
+
+
+def id_of(line: bytes) -> str:
+    """The first cell of a line."""
+    return line.partition(b",")[0].decode(errors="replace")
+
+
 def compare(path: Path, journal: Journal) -> Agreement:
     """Hold a results.csv against the journal, reading both as streams."""
     expected = chain([Published(0, HEADER)], journal.lines())
     synced = journal.synced()
     safe = safe_seq = good = last_seq = 0
     try:
-        file = path.open("rb")
+        file = open_results(path)
     except FileNotFoundError:
         return Agreement(0, 0, 0, 0, False, False, 0)
     with file:
@@ -126,9 +153,12 @@ class ResultsFile:
                 "`classifyd rebuild`, or move the results elsewhere"
             )
         if agreement.size > agreement.good and not agreement.rest_is_torn:
+            self._refuse_if_newer(agreement.good)
             self._set_aside()
         last = self._journal.results()
         if not agreement.exact or agreement.safe < agreement.good:
+            # Until the sync below, no row after that is known to be on the disk any more.
+            self._journal.unsync(agreement.safe_seq)
             self._write_from(agreement)
         if agreement.size == 0:
             sync_folder(self._path.parent)  # else the name could be lost in a power cut
@@ -136,6 +166,15 @@ class ResultsFile:
         self._size = os.fstat(self._fd).st_size
         self.synced = last
         self._journal.note_synced(last)
+
+    def _refuse_if_newer(self, start: int) -> None:
+        """A row that was read must not go, even if the journal knows nothing of it."""
+        if line := first_unknown(self._path, self._journal, start):
+            raise JournalError(
+                f"{self._path} has rows that the journal does not know, such as {id_of(line)}: the "
+                "journal is older, from a backup perhaps, or it was damaged. Put the right state "
+                "folder back, or make a journal from results.csv with `classifyd rebuild`"
+            )
 
     def _write_from(self, agreement: Agreement) -> None:
         """Write what is wrong or missing, and anew what may not be on the disk."""

@@ -26,6 +26,8 @@ UNSAFE = re.compile(rf"\\|{CONTROL.pattern}|;(?=[=+\-@])")
 SEPARATED = re.compile(r";(?=[=+\-@])")
 # Hex digits that read as a decimal number.
 NUMBER = re.compile("[0-9]+(e[0-9]+)?")
+ID = re.compile("[0-9a-f]{20,64}")
+MAX_ATTEMPTS = 100  # that `is_ours` tries
 ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 
 
@@ -108,6 +110,33 @@ def unescape(text: str) -> bytes:
         return chr(int(code, 16)) if code is not None else "\\"
 
     return os.fsencode(ESCAPED.sub(plain, text))
+
+
+def parsed(line: bytes) -> Row:
+    """The row of a line, every cell a text. Raises `ValueError` for one that is not as ours are."""
+    try:
+        (cells,) = csv.reader([line.decode()], strict=True)
+        row = Row(*cells)  # type: ignore[arg-type]
+    except (TypeError, csv.Error):
+        raise ValueError("this is no row") from None
+    if not ID.fullmatch(row.id) or not 0 <= float(row.confidence or 0) <= 1:
+        raise ValueError("this is no row of ours")
+    return row
+
+
+def is_ours(line: bytes) -> bool:
+    """Whether classifyd wrote this very row, as its id says, and nobody changed what stands for it.
+
+    Of a file that was never read it cannot be told.
+    """
+    try:
+        row = parsed(line)
+    except ValueError:
+        return False
+    path = unescape(row.path)
+    return bool(row.sha256) and any(
+        row.id == row_id(path, row.sha256, row.model, attempt) for attempt in range(MAX_ATTEMPTS)
+    )
 
 
 def _defused(cell: str) -> str:

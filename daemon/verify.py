@@ -19,8 +19,8 @@ from daemon.census import PENDING
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
-from daemon.results import FILE_NAME
-from daemon.row import HEADER, Row, escape
+from daemon.results import FILE_NAME, id_of, open_results
+from daemon.row import HEADER, Row, escape, is_ours
 from daemon.settings import Settings
 from daemon.walk import walk
 
@@ -38,6 +38,7 @@ class Faults:
     def __init__(self) -> None:
         self.named: list[str] = []
         self.count = 0
+        self.journal_is_behind = False  # results.csv has rows that it does not know
 
     def add(self, sentence: str) -> None:
         self.count += 1
@@ -92,7 +93,12 @@ class Verdict:
             yield "It adds up: every row is there, once, as it was written."
             return
         yield f"It does not add up: {self.count:,} {'fault' if self.count == 1 else 'faults'}."
-        if self.row_faults.count:
+        if self.row_faults.journal_is_behind:
+            yield (
+                f"The journal is older than {FILE_NAME}, or damaged. Put the right state folder "
+                "back, or make a journal with `classifyd rebuild`."
+            )
+        elif self.row_faults.count:
             yield f"{FILE_NAME} is mended from the journal at the next start of `classifyd run`."
         if self.thumbnail_faults.count:
             yield "Thumbnails that are gone are not drawn again; their rows are right all the same."
@@ -122,7 +128,7 @@ def verify(settings: Settings) -> Verdict:
         rows = journal.results()
         verdict = Verdict(rows, _row_faults_that_stay(settings, journal, rows))
         for path, sha256 in journal.doubles():
-            verdict.row_faults.add(f"{escape(path)} has two rows for one content ({sha256})")
+            verdict.file_faults.add(f"{escape(path)} has two rows for one content ({sha256})")
         for identifier, thumbnail in journal.thumbnails():
             verdict.thumbnails += 1
             if not (settings.results / thumbnail).is_file():
@@ -151,7 +157,7 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
     """
     faults = Faults()
     try:
-        file = path.open("rb")
+        file = open_results(path)
     except FileNotFoundError:
         if upto:
             faults.add(f"{path} is not there")
@@ -167,26 +173,30 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
                 if line == HEADER:
                     continue
                 faults.add(f"{path}:1: is not the header")
-                if journal.seq_of(_id(line)) is None:
+                if journal.seq_of(id_of(line)) is None:
                     continue
             if awaited is not None and line == awaited.line:
                 awaited = next(expected, None)
                 continue
-            seq = journal.seq_of(_id(line))
+            seq = journal.seq_of(id_of(line))
             if not line.endswith(b"\n") and awaited and awaited.line.startswith(line):
                 if awaited.seq <= upto:
-                    faults.add(f"{path}:{number}: row {_id(awaited.line)} is cut short")
+                    faults.add(f"{path}:{number}: row {id_of(awaited.line)} is cut short")
                 awaited = next(expected, None)
             elif seq is None:
-                faults.add(f"{path}:{number}: a line that classifyd did not write")
+                if is_ours(line):
+                    faults.add(f"{path}:{number}: row {id_of(line)} is not in the journal")
+                    faults.journal_is_behind = True
+                else:
+                    faults.add(f"{path}:{number}: a line that classifyd did not write")
             elif awaited is None or seq < awaited.seq:
-                faults.add(f"{path}:{number}: row {_id(line)} stands there again")
+                faults.add(f"{path}:{number}: row {id_of(line)} stands there again")
             else:
                 while awaited is not None and awaited.seq < seq:
                     faults.add(_missing(awaited.line))
                     awaited = next(expected, None)
                 if awaited is not None and line != awaited.line:
-                    faults.add(f"{path}:{number}: row {_id(line)} was changed")
+                    faults.add(f"{path}:{number}: row {id_of(line)} was changed")
                 awaited = next(expected, None)
         for published in chain([] if awaited is None else [awaited], expected):
             if published.seq <= upto:
@@ -198,10 +208,6 @@ def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
     while line := file.readline(size):
         size -= len(line)
         yield line
-
-
-def _id(line: bytes) -> str:
-    return line.partition(b",")[0].decode(errors="replace")
 
 
 def _missing(line: bytes) -> str:

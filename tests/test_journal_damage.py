@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -155,3 +156,51 @@ def test_every_flipped_bit_in_a_row_is_found(done: Project) -> None:
         with pytest.raises(JournalDamagedError, match="row 1 is not as it was written"):
             list(journal.lines())
     journal.close()
+
+
+@pytest.mark.parametrize("how", ["older copy", "a flipped bit in the write-ahead log"])
+def test_a_journal_older_than_the_results_is_refused(
+    done: Project, how: str, draw_image: DrawImage
+) -> None:
+    """SQLite takes such a log as ended before the flipped bit, and finds nothing wrong."""
+    journal = done.state / "journal.sqlite"
+    log = Path(f"{journal}-wal")
+    older = journal.read_bytes()
+    with done.started("run") as daemon:
+        daemon.says("watching")
+        for number in range(5):
+            draw_image(done.inbox / f"later{number}.jpg", 50 + number)
+            done.wait_for_rows(COUNT + number + 1)
+        daemon.stop(signal.SIGKILL)
+    if how == "older copy":
+        journal.write_bytes(older)
+        for path in done.state.glob("journal.sqlite-*"):
+            path.unlink()
+    else:
+        content = bytearray(log.read_bytes())
+        content[len(content) // 8] ^= 1
+        log.write_bytes(content)
+    before = done.csv.read_bytes()
+    refused = done.classifyd("run", "--once")
+    assert refused.returncode == 1
+    assert "has rows that the journal does not know" in refused.stderr
+    assert "`classifyd rebuild`" in refused.stderr
+    assert done.csv.read_bytes() == before
+    verified = done.classifyd("verify")
+    assert verified.returncode == 1
+    assert "is not in the journal" in verified.stdout
+    assert "`classifyd rebuild`" in verified.stdout
+
+    assert f"rows       {COUNT + 5} taken over" in done.classifyd("rebuild").stdout
+    assert done.classifyd("run", "--once").returncode == 0
+    assert done.csv.read_bytes() == before
+    assert done.classifyd("verify").returncode == 0
+
+
+def test_without_results_nothing_is_rebuilt(done: Project) -> None:
+    damage(done, "no database")
+    done.csv.unlink()
+    refused = done.classifyd("rebuild")
+    assert refused.returncode == 1
+    assert f"{done.csv}: is not there" in refused.stderr
+    assert (done.state / "journal.sqlite").read_bytes().startswith(b"scribble")

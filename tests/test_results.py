@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from classifier.durable import SyncError
 from classifier.read import Signature
 from daemon.census import Priority
+from daemon.errors import StorageError
 from daemon.jobs import Outcome, Sighting
 from daemon.journal import Journal, Published
 from daemon.results import FILE_NAME, ResultsFile
@@ -222,3 +225,36 @@ def test_what_may_not_be_on_the_disk_is_written_once_more_in_its_place(
         assert after.st_mtime_ns != 1  # it was written to
     assert aside(tmp_path) == []
     assert journal.synced() == ROWS
+
+
+def test_a_sync_that_failed_while_mending_is_made_up_for(
+    tmp_path: Path, journal: Journal, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written and perhaps lost must not count as safe at the next start."""
+    path = tmp_path / FILE_NAME
+    opened_and_closed(tmp_path, journal)
+    assert journal.synced() == ROWS
+    os.truncate(path, len(whole) // 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("daemon.results.sync", failing_sync)
+        with pytest.raises(SyncError):
+            ResultsFile(tmp_path, journal)
+    assert path.read_bytes() == whole  # as the system's memory has it
+    assert journal.synced() < ROWS
+    os.utime(path, ns=(1, 1))
+    assert opened_and_closed(tmp_path, journal) == whole
+    assert path.stat().st_mtime_ns != 1  # written anew
+    assert journal.synced() == ROWS
+
+
+def failing_sync(*_: object) -> None:
+    raise SyncError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_told(
+    tmp_path: Path, journal: Journal, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / FILE_NAME)
+    with pytest.raises(StorageError, match="is not a file"):
+        ResultsFile(tmp_path, journal)
