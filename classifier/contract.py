@@ -24,6 +24,8 @@ Scaling = Literal["graph", "0..1", "-1..1"]
 Output = Literal["softmax", "logits", "sigmoid"]
 
 MEMBER = "contract.json"
+JOINERS = "\u200c\u200d"  # of letters, in Persian and Hindi
+NO_SIGNS = "\ufffe\uffff"  # which XML, and so a spreadsheet, refuses
 VERSION = 1
 
 
@@ -106,7 +108,9 @@ class Contract:
             )
         known = {item.name for item in fields(cls)}
         if unknown := sorted(said.keys() - known):
-            raise ModelError(f"its {MEMBER} says what is not known here: {', '.join(unknown)}")
+            raise ModelError(
+                f"its {MEMBER} says what is not known here: {ascii(', '.join(unknown))[1:-1]}"
+            )
         if missing := sorted({"labels", "height", "width", "channels"} - said.keys()):
             raise ModelError(f"its {MEMBER} does not say: {', '.join(missing)}")
         if not isinstance(said["labels"], list):  # a text is a sequence too, of letters
@@ -115,12 +119,15 @@ class Contract:
 
 
 def _is_line_of_text(label: object) -> bool:
-    """Not so: control characters, line breaks, and names of folders that are not UTF-8."""
-    return (
-        isinstance(label, str)
-        and bool(label.strip())
-        and not any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in label)
-    )
+    """Not so: control characters, also those that turn the writing round, line breaks, and names of
+    folders that are not UTF-8."""
+    return isinstance(label, str) and bool(label.strip()) and not any(map(_is_unseen, label))
+
+
+def _is_unseen(sign: str) -> bool:
+    if sign in JOINERS:
+        return False
+    return unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") or sign in NO_SIGNS
 
 
 class SavableModel(Protocol):

@@ -155,7 +155,7 @@ def _check_class(item: dict[str, Any], owner: str) -> None:
             "needs none. Take it out, and save the model again"
         )
     else:
-        shown = registered if registered not in (None, name) else _shown(module, name)
+        shown = _shown(None, registered) if registered not in (None, name) else _shown(module, name)
         reason = (
             f"{owner} is of the class {shown}, which is not among those of Keras's own that are "
             "let through. Save the model with others in its place"
@@ -168,4 +168,5 @@ def _is_activation(name: object) -> bool:
 
 
 def _shown(module: object, name: object) -> str:
-    return f"{module}.{name}"[:80] if module is not None else str(name)[:80]
+    shown = f"{module}.{name}" if module is not None else str(name)
+    return ascii(shown[:80])[1:-1]  # a terminal obeys some characters

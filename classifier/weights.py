@@ -41,7 +41,7 @@ def _declared_bytes(file: h5py.File) -> int:
     while waiting:
         group, path = waiting.pop()
         for name in group:
-            shown = f"{path}/{name.decode(errors='replace')}"[:200]
+            shown = ascii(f"{path}/{name.decode(errors='replace')}"[:200])[1:-1]
             if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
                 raise ModelError(f"{shown} in its weights is a link to elsewhere: {AGAIN}")
             item = h5py.h5o.open(group, name)

@@ -56,7 +56,9 @@ def plain(shipped: Path, path: Path) -> Path:
 
 
 def test_what_is_written_is_read(shipped_model: Path, tmp_path: Path) -> None:
-    contract = Contract(("Katze", "犬"), 32, 24, 1, "-1..1", "logits", {"accuracy": 0.5})
+    contract = Contract(
+        ("Katze", "犬", "क्\u200dष"), 32, 24, 1, "-1..1", "logits", {"accuracy": 0.5}
+    )
     foreign = plain(shipped_model, tmp_path / "foreign.keras")
     assert contracts.read(foreign) is None
     path = tmp_path / "new" / "model.keras"
@@ -101,6 +103,10 @@ def test_the_shipped_model_names_the_classes_of_cifar10(shipped_model: Path) -> 
         ({"labels": ["cat", ["dog"]]}, "one line of text"),
         ({"labels": ["cat", "a\nb"]}, "one line of text"),
         ({"labels": ["cat", "\ud800"]}, "one line of text"),
+        ({"labels": ["cat", "a\u202egpj"]}, "one line of text"),  # turns the writing round
+        ({"labels": ["cat", "\ufeffdog"]}, "one line of text"),
+        ({"labels": ["cat", "\uffff"]}, "one line of text"),
+        ({"\x1b[2J": 1}, r"what is not known here: \x1b[2J"),
         ({"labels": ["cat", "dog", "cat"]}, "twice: cat"),
         ({"height": None}, "does not say: height"),
         ({"height": "32"}, "whole numbers"),

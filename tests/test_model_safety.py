@@ -222,6 +222,26 @@ def test_what_is_not_let_through(harmful: Any, good: Any) -> None:
         layers.check(with_layer(good, harmful)["config.json"])
 
 
+def test_names_out_of_a_model_do_nothing_to_a_terminal(good: Any) -> None:
+    evil = "\x1b]0;evil\x07"
+    for harmful in (
+        layer(evil),
+        layer("Dense", evil),
+        layer("Dense") | {"registered_name": evil},
+        layer("Dense") | {"config": {"name": evil, "kernel_initializer": layer("Lambda")}},
+    ):
+        with pytest.raises(ModelError) as refused:
+            layers.check(with_layer(good, harmful)["config.json"])
+        assert str(refused.value).isprintable()
+
+    def link(file: h5py.File) -> None:
+        file[evil] = h5py.SoftLink("/x")
+
+    with pytest.raises(ModelError, match="is a link") as refused:
+        weights.check(with_weights(good, link)["model.weights.h5"])
+    assert str(refused.value).isprintable()
+
+
 def test_how_it_was_trained_does_not_matter(good: Any) -> None:
     """Keras is told not to look at that, and a loss of somebody's own is nothing unusual."""
     config = json.loads(good["config.json"])
