@@ -30,7 +30,7 @@ from typing import BinaryIO
 from classifier import archive, modelfile
 from classifier import contract as contracts
 from classifier.contract import Contract, Description
-from classifier.durable import sync_file, sync_folder
+from classifier.durable import SyncError, sync_file, sync_folder
 from classifier.errors import CancelledError, ModelError, NoRoomError
 from classifier.room import has_room
 
@@ -93,6 +93,8 @@ def compiled(
         return _kept(digest, entry)
     except ModelError as error:
         raise type(error)(f"{model}: {error}") from None
+    except SyncError:  # says that the disk is not to be trusted
+        raise
     except OSError as error:
         raise ModelError(f"{cache}: a compiled model cannot be kept here: {error}") from None
 

@@ -52,12 +52,18 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="say it for other programs")
     retry = command("retry", "try images again that failed")
     retry.add_argument(
-        "--reason", default="", metavar="TEXT",
+        "--reason", default="", metavar="TEXT", type=_text,
         help="only those whose reason, as `status` shows it, has this text in it",
     )  # fmt: skip
     command("rebuild", "make a new journal from results.csv, if the old one is damaged or lost")
     command("check", "check that the configuration is right")
     return parser
+
+
+def _text(argument: str) -> str:
+    if any("\ud800" <= sign <= "\udfff" for sign in argument):
+        raise argparse.ArgumentTypeError("is not UTF-8 text")
+    return argument
 
 
 def _run(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from daemon.census import Priority
 from daemon.errors import DiskFullError, LockHeldError, SettingsError
-from daemon.folders import prepare
+from daemon.folders import is_among_thumbnails, prepare
 from daemon.jobs import Sighting
 from daemon.journal import FILE_NAME, Journal
 from daemon.lock import Holder, holder
@@ -56,6 +56,8 @@ def checked(settings: Settings, folders: Sequence[Path]) -> list[bytes]:
                     f"{name}: holds our own folder {ours}, so our own pictures would be "
                     f"classified: name the folders beside it, or another `{key}:` in config.yaml"
                 )
+        if is_among_thumbnails(folder, settings.results):
+            mistakes.append(f"{name}: is among our own thumbnails, which are no new images")
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     names = sorted({_one_name(settings, folder) for folder in folders})

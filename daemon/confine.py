@@ -86,5 +86,6 @@ class ComputingTime:
         limit = int(time.process_time() + self._seconds) + 2
         if limit != self._limit:
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+            soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
             self._limit = limit

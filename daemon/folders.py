@@ -37,6 +37,11 @@ def _keep_names_above(folder: Path) -> None:
             sync_folder(above)
 
 
+def is_among_thumbnails(folder: Path, results: Path) -> bool:
+    """Whether what we write would be taken there for images that came, and so on without end."""
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(results / THUMBNAILS))
+
+
 def bind(state: Path, results: Path) -> None:
     """See that a journal and the results that it tells of stay together.
 

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from classifier.contract import Description, Output, Scaling
 from classifier.header import DEFAULT_FORMATS, Format
 from daemon.errors import SettingsError
+from daemon.folders import is_among_thumbnails
 
 DEFAULT_PATH = Path("config.yaml")
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "image_classifier.keras"
@@ -141,6 +142,8 @@ def _wrong_folders(paths: dict[str, Path], need_inbox: bool) -> Iterator[tuple[s
     """(key, what is wrong) of the folders as they are on this machine."""
     inbox = paths.get("inbox")
     checks = [("inbox", _wrong_inbox(inbox))] if inbox and need_inbox else []
+    if inbox and "results" in paths:
+        checks.append(("inbox", _feeding_itself(inbox, paths["results"])))
     checks += [(key, _wrong_own(paths[key], inbox)) for key in ("results", "state") if key in paths]
     for key, check in checks:
         try:
@@ -159,6 +162,11 @@ def _wrong_inbox(inbox: Path) -> Iterator[str]:
         yield f"{inbox} is not a folder"
     elif not os.access(inbox, os.R_OK | os.X_OK):
         yield f"{inbox} cannot be read by this user: chmod or chown it"
+
+
+def _feeding_itself(inbox: Path, results: Path) -> Iterator[str]:
+    if is_among_thumbnails(inbox, results):
+        yield f"{inbox} is among our own thumbnails, which are no new images. Name another folder"
 
 
 def _wrong_own(folder: Path, inbox: Path | None) -> Iterator[str]:

@@ -75,6 +75,7 @@ class Worker:
         if self._thumbnailer is not None:
             with contextlib.suppress(FileExistsError):  # a file may be in the way: `confine` tells
                 self._folder.mkdir(parents=True)
+                sync_folder(self._folder.parent)  # or a power cut takes its name
             self._folder_is = identity(self._folder)
             folders.append(self._folder)
         room = PIXEL_BYTES * self._plan.max_pixels + FILE_COPIES * self._plan.max_bytes

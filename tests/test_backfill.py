@@ -155,7 +155,9 @@ def test_stopped_beside_a_daemon_that_goes_on(project: Project, photos: Path) ->
 
 def test_folders_that_cannot_be(project: Project, photos: Path) -> None:
     absent, file = project.folder / "absent", project.config
-    done = project.classifyd("backfill", absent, file, project.folder, photos)
+    thumbnails = project.results / "thumbnails" / "2026-01-01"
+    thumbnails.mkdir(parents=True)
+    done = project.classifyd("backfill", absent, file, project.folder, photos, thumbnails)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     for line in (
@@ -163,6 +165,7 @@ def test_folders_that_cannot_be(project: Project, photos: Path) -> None:
         f"{file}: is not a folder",
         f"{project.folder}: holds our own folder {project.results}",
         f"{project.folder}: holds our own folder {project.state}",
+        f"{thumbnails}: is among our own thumbnails",
     ):
         assert line in done.stderr
     assert not project.csv.exists()

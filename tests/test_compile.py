@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from classifier import modelfile
 from classifier.classify import Classifier
 from classifier.compile import DRAFT, TIMEOUT_SECONDS, Program, compiled
 from classifier.contract import Contract, Description
+from classifier.durable import SyncError
 from classifier.errors import ModelError
 
 THREE = ("cat", "dog", "owl")
@@ -300,3 +302,17 @@ def test_nothing_of_a_killed_compiler_is_used(shipped_model: Path, tmp_path: Pat
     os.utime(drafts[0], (long_ago, long_ago))
     assert compiled(shipped_model, tmp_path).litert is not None
     assert len(entries(tmp_path)) == 1
+
+
+def test_a_failed_sync_is_no_fault_of_the_model(
+    shipped_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon ends then, and does not say that the model cannot be used."""
+
+    def failing(*_: object) -> None:
+        raise SyncError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("classifier.compile.sync_file", failing)
+    with pytest.raises(SyncError):
+        compiled(shipped_model, tmp_path)
+    assert entries(tmp_path) == []

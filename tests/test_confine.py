@@ -152,6 +152,16 @@ def test_a_process_that_computes_too_long_is_ended_by_the_kernel(tmp_path: Path)
     assert done.returncode == 0, done.stderr
 
 
+def test_a_limit_of_computing_time_that_is_there_already_is_kept(tmp_path: Path) -> None:
+    """As `ulimit -t` or a service manager sets it; asking for more is an error."""
+    code = """
+resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
+ComputingTime(3600).renew()
+print(resource.getrlimit(resource.RLIMIT_CPU))
+"""
+    assert "(600, 600)" in attempt(tmp_path, code, confined=False).stdout
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     code = """
 from daemon import landlock, seccomp

@@ -77,3 +77,10 @@ def test_nothing_to_retry(tmp_path: Path, compiled_cache: Path) -> None:
     assert retried.returncode == 1
     assert "there is no journal yet" in retried.stderr
     assert not (project.state / "journal.sqlite").exists()
+
+
+def test_a_reason_that_is_no_text(tmp_path: Path, compiled_cache: Path) -> None:
+    retried = Project(tmp_path, compiled_cache).classifyd("retry", "--reason", "\udcff")
+    assert retried.returncode == 2
+    assert "is not UTF-8 text" in retried.stderr
+    assert "Traceback" not in retried.stderr

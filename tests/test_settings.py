@@ -18,7 +18,8 @@ MINIMUM = "inbox: in\nresults: out\nstate: state\n"
 
 
 def write(folder: Path, text: str) -> Path:
-    (folder / "in").mkdir(exist_ok=True)
+    for name in ("in", "out/thumbnails"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     if not (folder / "loop").is_symlink():
         (folder / "loop").symlink_to("loop")
     path = folder / "config.yaml"
@@ -108,6 +109,7 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         ('inbox: in\nresults: "a\\0b"\nstate: s\n', ":2: results: no path can hold a NUL"),
         (f"inbox: {'x' * 300}\nresults: out\nstate: s\n", ":1: inbox: .*File name too long"),
         ("inbox: loop\nresults: out\nstate: s\n", ":1: inbox: .*Too many levels"),
+        ("inbox: out/thumbnails\nresults: out\nstate: s\n", ":1: inbox: .*among our own"),
         (f"inbox: in\nresults: {'x' * 300}\nstate: s\n", ":2: results: .*File name too long"),
         ("<<: {inbox: nowhere}\nresults: out\nstate: s\n", ":1: inbox: there is no folder"),
         (MINIMUM + "thumbnails: all\n", ":4: thumbnails: should be settings of its own"),
