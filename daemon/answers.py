@@ -35,7 +35,7 @@ def encoded(answer: Answer) -> bytes:
     elif isinstance(answer, Trouble):
         said = {"trouble": answer}
     else:
-        said = {"outcomes": [[o.job.seq, o.signature, o.row, o.unsettled, o.again] for o in answer]}
+        said = {"outcomes": [[outcome.job.seq, *outcome[1:]] for outcome in answer]}
     return json.dumps(said).encode()
 
 
@@ -56,9 +56,11 @@ def understood(data: bytes, batch: Sequence[Job], model: str) -> Answer:
 
 def _outcome(said: Any, job: Job, model: str) -> Outcome:
     match said:
-        case [job.seq, signature, cells, bool(unsettled), bool(again)]:
-            seen, row = _signature(signature), _row(cells, job, model)
-            return Outcome(job, seen, row, unsettled=unsettled, again=again)
+        case [job.seq, signature, cells, str() | None as sha256, bool(unsettled), bool(again)]:
+            row = _row(cells, job, model)
+            # Without a row for it, an image is done only if its content has one.
+            if sha256 is None if row or unsettled else sha256 in job.known:
+                return Outcome(job, _signature(signature), row, sha256, unsettled, again)
     raise ValueError("this is no outcome of the job")
 
 

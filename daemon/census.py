@@ -13,7 +13,12 @@ class Priority(IntEnum):
 
 
 PENDING = "pending"
-NEWEST_FAILED = "status = 'failed' AND seq = (SELECT max(seq) FROM results WHERE path = r.path)"
+# Of the rows of a file, the one of its present content, which need not be the newest: a file may be
+# written over and then be put back. After a rebuild the newest stands for it until it is seen.
+PRESENT = (
+    "seq = coalesce((SELECT result FROM files WHERE path = r.path), "
+    "(SELECT max(seq) FROM results WHERE path = r.path))"
+)
 
 
 class Census:
@@ -55,22 +60,24 @@ class Census:
         return dict(self._db.execute(query, (after,)))
 
     def failures(self) -> list[tuple[str, int, bytes]]:
-        """(reason, how many files, one example), most often first, by the newest row of a file."""
+        """(reason, how many files, one example), most often first, by a file's present content."""
         return self._db.execute(
-            f"SELECT reason, count(*), max(path) FROM results AS r WHERE {NEWEST_FAILED} "  # noqa: S608
+            f"SELECT reason, count(*), max(path) FROM results AS r "  # noqa: S608
+            f"WHERE status = 'failed' AND {PRESENT} "
             "GROUP BY reason ORDER BY count(*) DESC, reason"
         ).fetchall()
 
-    def failed(self, reason: str) -> Iterator[tuple[bytes, int]]:
-        """(path, how many rows it has) of files whose newest row is `failed`.
+    def failed(self, reason: str) -> Iterator[bytes]:
+        """The paths of files whose present content has failed.
 
         reason: only those in whose reason this text is, in any case.
         """
-        return self._db.execute(
-            "SELECT path, (SELECT count(*) FROM results WHERE path = r.path) FROM results AS r "  # noqa: S608
-            f"WHERE {NEWEST_FAILED} AND instr(lower(reason), lower(?)) > 0 ORDER BY seq",
+        found = self._db.execute(
+            f"SELECT path FROM results AS r WHERE status = 'failed' AND {PRESENT} "  # noqa: S608
+            "AND instr(lower(reason), lower(?)) > 0 ORDER BY seq",
             (reason,),
         )
+        return (path for (path,) in found)
 
     def synced(self) -> int:
         """The number of the last row that is known to be on the disk in results.csv."""
@@ -98,11 +105,12 @@ class Census:
         return None if row is None else str(row[0])
 
     def state_of(self, path: bytes) -> tuple[str, str] | None:
-        """(PENDING, '') or (status, reason) of a file's newest row; None if it never arrived."""
+        """(PENDING, '') or (status, reason) of a file as it is now; None if it never arrived."""
         if self._db.execute("SELECT 1 FROM arrivals WHERE path = ?", (path,)).fetchone():
             return PENDING, ""
         row: tuple[str, str] | None = self._db.execute(
-            "SELECT status, reason FROM results WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,)
+            f"SELECT status, reason FROM results AS r WHERE path = ? AND {PRESENT}",  # noqa: S608
+            (path,),
         ).fetchone()
         return row
 

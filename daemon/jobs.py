@@ -35,6 +35,7 @@ class Outcome(NamedTuple):
 
     signature: of the bytes that were read; None if they could not be.
     row: None if this content has one already.
+    sha256: of a content that has one already.
     unsettled: the file does not look as it did when it was seen, or was being written; it is to be
         tried again later, and to look as `signature` then.
     again: it could not be read; a scan that finds it takes it up once more.
@@ -43,6 +44,7 @@ class Outcome(NamedTuple):
     job: Job
     signature: Signature | None = None
     row: Row | None = None
+    sha256: str | None = None
     unsettled: bool = False
     again: bool = False
 

@@ -30,6 +30,7 @@ from daemon.schema import SCHEMA, VERSION
 
 FILE_NAME = "journal.sqlite"
 BUSY_TIMEOUT_SECONDS = 60
+AGAIN_AT_ONCE = 1000
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
 # SQLite's own checkpoints keep a failed fsync to themselves, so they are off, and done here.
 CHECKPOINT_EVERY = 64  # transactions
@@ -60,6 +61,11 @@ def _switch_to_wal(db: sqlite3.Connection, file: Path) -> None:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
+
+
+def _counts(attempt: int) -> str:
+    """Which rows of a content make another one superfluous: if it is tried again, no failed one."""
+    return "status != 'failed'" if attempt else "TRUE"
 
 
 def crc32(data: bytes) -> int:
@@ -155,6 +161,23 @@ class Journal(Census):
                 )
         return added
 
+    def enqueue_again(self, sightings: Sequence[Sighting]) -> int:
+        """Put files in the queue that are to get one more row; how many did not wait already.
+
+        The id of that row is another one, by the number of rows that the file has.
+        """
+        added = 0
+        # A daemon at work must not wait for long.
+        for start in range(0, len(sightings), AGAIN_AT_ONCE):
+            with self._transaction():
+                for path, signature, root in sightings[start : start + AGAIN_AT_ONCE]:
+                    rows = self._number("SELECT count(*) FROM results WHERE path = ?", path)
+                    added += self._db.execute(
+                        ARRIVE.format("IGNORE"),
+                        (path, root, *signature, Priority.LIVE, rows, timestamp()),
+                    ).rowcount
+        return added
+
     def claim(self, limit: int, in_hand: Collection[bytes], now: float | None = None) -> list[Job]:
         """The next jobs, at most `limit`, none of a path that is in hand already.
 
@@ -169,8 +192,7 @@ class Journal(Census):
         for seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at in rows:
             if path in in_hand or len(jobs) == limit:
                 continue
-            # Trying again means to make a row even if there is one.
-            known = frozenset() if attempt else self._contents_of(path)
+            known = self._contents_of(path, attempt)
             signature = Signature(size, mtime_ns, ctime_ns)
             jobs.append(Job(seq, path, signature, attempt, seen_at, known, root))
         return jobs
@@ -194,24 +216,34 @@ class Journal(Census):
                         (retry_at, *(outcome.signature or outcome.job.signature), outcome.job.seq),
                     )
                     continue
-                if outcome.row is not None and not self._has_row(outcome.job, outcome.row):
-                    published += self._receipt(outcome.job.path, outcome.row)
-                if not outcome.again:
-                    self._db.execute(
-                        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                        (outcome.job.path, *(outcome.signature or outcome.job.signature)),
-                    )
+                published += self._done(outcome)
                 self._db.execute("DELETE FROM arrivals WHERE seq = ?", (outcome.job.seq,))
         return published
 
-    def _has_row(self, job: Job, row: Row) -> bool:
-        """Whether this content has a row that makes another one superfluous."""
-        if job.attempt or not row.sha256:
-            return False
-        found = self._db.execute(
-            "SELECT 1 FROM results WHERE path = ? AND sha256 = ?", (job.path, row.sha256)
-        )
-        return found.fetchone() is not None
+    def _done(self, outcome: Outcome) -> list[Published]:
+        """Give the content its row, if it has none, and note which one it is."""
+        published: list[Published] = []
+        path, row = outcome.job.path, outcome.row
+        result = self._row_of(outcome.job, row.sha256 if row else outcome.sha256)
+        if row is not None and result is None:
+            published = self._receipt(path, row)
+            result = self.seq_of(row.id)
+        if outcome.again:  # as if it had not been seen
+            self._db.execute("UPDATE files SET result = ? WHERE path = ?", (result, path))
+        else:
+            signature = outcome.signature or outcome.job.signature
+            self._db.execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (path, *signature, result)
+            )
+        return published
+
+    def _row_of(self, job: Job, sha256: str | None) -> int | None:
+        """The row of a content that makes another one superfluous."""
+        if not sha256:
+            return None
+        query = "SELECT max(seq) FROM results WHERE path = ? AND sha256 = ? AND "
+        (seq,) = self._db.execute(query + _counts(job.attempt), (job.path, sha256)).fetchone()
+        return None if seq is None else int(seq)
 
     def _receipt(self, path: bytes, row: Row, bytes_of_row: bytes | None = None) -> list[Published]:
         bytes_of_row = bytes_of_row or line(row)
@@ -254,30 +286,6 @@ class Journal(Census):
                     raise JournalError(f"the row {row.id} of {row.path} stands there twice")
                 count += 1
         return count
-
-    def retry(self, reason: str, folders: Collection[bytes]) -> tuple[int, int]:
-        """Put files whose newest row is `failed` into the queue again.
-
-        reason: only those in whose reason this text is, in any case. folders: the watched ones.
-
-        Gives how many were put in, and how many are not there any more. The id of the next row of a
-        path is another one, by the number of rows that it has.
-        """
-        taken = gone = 0
-        with self._transaction():
-            for path, rows in self.failed(reason):
-                try:
-                    signature = Signature.of(os.lstat(path))
-                except OSError:
-                    gone += 1
-                    continue
-                roots = [len(folder) for folder in folders if path.startswith(folder + b"/")]
-                added = self._db.execute(
-                    ARRIVE.format("IGNORE"),  # it may wait already
-                    (path, max(roots, default=0), *signature, Priority.LIVE, rows, timestamp()),
-                )
-                taken += added.rowcount
-        return taken, gone
 
     def note_synced(self, seq: int) -> None:
         """Remember that results.csv is on the disk up to row `seq`."""
@@ -323,9 +331,10 @@ class Journal(Census):
                 return same
         return False
 
-    def _contents_of(self, path: bytes) -> frozenset[str]:
+    def _contents_of(self, path: bytes, attempt: int) -> frozenset[str]:
         found = self._db.execute(
-            "SELECT sha256 FROM results WHERE path = ? ORDER BY seq DESC LIMIT ?",
+            f"SELECT sha256 FROM results WHERE path = ? AND sha256 != '' AND {_counts(attempt)} "  # noqa: S608
+            "ORDER BY seq DESC LIMIT ?",
             (path, MAX_KNOWN),
         )
         return frozenset(sha256 for (sha256,) in found)

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, suppress
 
+from classifier.read import Signature
+from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
 from daemon.settings import Settings
 
 
 def retry(settings: Settings, reason: str) -> Iterator[str]:
-    """Queue every file whose newest row is `failed`, or those with `reason` in theirs; the report.
+    """Queue every file that has failed as it is now, or those with `reason` in theirs; the report.
 
     A file that is tried again gets a row more, whatever comes of it. Raises `JournalError`.
     """
     Journal.open(settings.state, read_only=True).close()  # none is begun for this
     with closing(Journal.open(settings.state)) as journal:
         folders = {os.fsencode(settings.inbox), *journal.folders()}
-        taken, gone = journal.retry(reason, folders)
+        sightings, matching = [], 0
+        for path in journal.failed(reason):
+            matching += 1
+            with suppress(OSError):
+                sightings.append(Sighting(path, Signature.of(os.lstat(path)), _root(path, folders)))
+        taken = journal.enqueue_again(sightings)
+    if not matching:
+        yield "queued     none: no file has failed" + (
+            f" for a reason with {reason!r} in it, see `classifyd status`" if reason else ""
+        )
+        return
     who = holder(settings.state)
     does = f"{who}, tries them now" if who else "`classifyd run` tries them at its next start"
     yield f"queued     {taken:,}" + (f"; {does}" if taken else "")
-    if gone:
+    if waiting := len(sightings) - taken:
+        yield f"waiting    {waiting:,} already"
+    if gone := matching - len(sightings):
         yield f"gone       {gone:,}: not there any more"
+
+
+def _root(path: bytes, folders: Collection[bytes]) -> int:
+    """How much of a path is the watched folder that it lies in."""
+    return max((len(folder) for folder in folders if path.startswith(folder + b"/")), default=0)

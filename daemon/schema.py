@@ -1,6 +1,6 @@
 """The tables of the journal, and which version of them this classifyd knows."""
 
-VERSION = 2
+VERSION = 3
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -15,7 +15,8 @@ CREATE TABLE arrivals (            -- to be done
 CREATE INDEX arrivals_in_order ON arrivals (priority, seq);
 CREATE TABLE files (               -- what each file looked like when it was last done
     path BLOB PRIMARY KEY,
-    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    result INTEGER                 -- the row of this content, which need not be the newest one
 ) WITHOUT ROWID;
 CREATE TABLE results (             -- the rows of results.csv, in their order
     seq INTEGER PRIMARY KEY,

@@ -127,7 +127,7 @@ class Worker:
         if content.signature != job.signature:  # these bytes are not the guilty ones
             return Outcome(job, content.signature, unsettled=True)
         if content.sha256 in job.known:
-            return Outcome(job, content.signature)
+            return Outcome(job, content.signature, sha256=content.sha256)
         return failed(
             job, job.verdict, self._model, sha256=content.sha256, signature=content.signature
         )
@@ -145,7 +145,7 @@ class Worker:
         if changed or isinstance(prediction.error, UnsettledError):
             return Outcome(job, prediction.signature, unsettled=True)
         if prediction.sha256 is not None and prediction.sha256 in job.known:
-            return Outcome(job, prediction.signature)
+            return Outcome(job, prediction.signature, sha256=prediction.sha256)
         if prediction.error is not None:
             return failed(
                 job,

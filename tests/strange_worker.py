@@ -28,11 +28,15 @@ class Evil:
         return os.mkdir, (str(self._path),)
 
 
+def _done(job: Job) -> Outcome:
+    return Outcome(job, job.signature, sha256=min(job.known))
+
+
 def _forged(outcome: Outcome, **fields: Any) -> Outcome:
     """A row that is right, but for these fields of it."""
     row = failed(outcome.job, "no reason", "0" * 12).row
     assert row is not None
-    return outcome._replace(row=row._replace(**fields))
+    return outcome._replace(row=row._replace(**fields), sha256=None)
 
 
 FORGERIES: dict[str, Callable[[Outcome], Any]] = {
@@ -48,6 +52,8 @@ FORGERIES: dict[str, Callable[[Outcome], Any]] = {
     "forge_number": lambda outcome: _forged(outcome, width=1 << 70),
     "forge_confidence": lambda outcome: _forged(outcome, confidence="nan"),
     "forge_sha256": lambda outcome: _forged(outcome, sha256="x"),
+    "forge_done": lambda outcome: outcome._replace(sha256=None),
+    "forge_known": lambda outcome: outcome._replace(sha256="0" * 64),
     "forge_signature": lambda outcome: outcome._replace(signature=("a", "b", "c")),
 }
 NOISE = b"Corrupt JPEG data: premature end of data segment\n" * 1000
@@ -106,11 +112,11 @@ class StrangeWorker(Worker):
             if "endless" in name:
                 os.write(int(sys.argv[1]), HEADER.pack(1 << 60))
             if "forge" in name:
-                return [FORGERIES[name](Outcome(job, job.signature)) for job in jobs]
+                return [FORGERIES[name](_done(job)) for job in jobs]
             if "disk" in name:
                 raise OSError(28, "No space left on device", "/results/thumbnails/a.jpg")
             self._progress.step()
-        return [Outcome(job, job.signature) for job in jobs]
+        return [_done(job) for job in jobs]
 
     def judge(self, job: Job) -> Outcome:
         if b"unreadable" in job.path:

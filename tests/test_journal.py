@@ -63,7 +63,7 @@ def test_a_worker_is_told_which_contents_have_a_row(journal: Journal) -> None:
     journal.enqueue([Sighting(A, NEW)], Priority.LIVE)
     (job,) = claim(journal)
     assert job.known == {"aa"}
-    assert journal.finish([Outcome(job, NEW)], 0) == []  # touched, not changed
+    assert journal.finish([Outcome(job, NEW, sha256="aa")], 0) == []  # touched, not changed
     assert journal.unseen([Sighting(A, NEW)]) == []
     assert journal.results() == 1
 
@@ -261,3 +261,49 @@ def test_the_questions_that_status_asks(journal: Journal) -> None:
     journal.note_folder(b"/old")
     journal.note_folder(b"/old")
     assert journal.folders() == [b"/old"]
+
+
+# A file that is as it was before
+
+
+def seen(journal: Journal, signature: Signature) -> Job:
+    journal.enqueue([Sighting(A, signature)], Priority.LIVE)
+    (job,) = claim(journal)
+    return job
+
+
+def test_a_file_that_is_put_back_has_not_failed(journal: Journal) -> None:
+    """It was classified, damaged, and copied anew from the card: its newest row is `failed`."""
+    journal.finish([done(seen(journal, OLD), "good")], 0)
+    journal.finish([done(seen(journal, NEW), "bad", "failed")], 0)
+    assert list(journal.failed("")) == [A]
+    back = Signature(10, 3, 3)
+    assert journal.finish([Outcome(seen(journal, back), back, sha256="good")], 0) == []
+    assert list(journal.failed("")) == []
+    assert journal.failures() == []
+    assert journal.state_of(A) == ("classified", "")
+
+
+def test_what_is_tried_again_has_one_row_that_is_not_failed(journal: Journal) -> None:
+    journal.finish([done(seen(journal, OLD), "good")], 0)
+    journal.finish([done(seen(journal, NEW), "bad", "failed")], 0)
+    assert journal.enqueue_again([Sighting(A, NEW)]) == 1
+    assert journal.enqueue_again([Sighting(A, NEW)]) == 0  # it waits
+    (job,) = claim(journal)
+    assert (job.attempt, job.known) == (2, {"good"})
+    # Meanwhile it was put back, by a worker that was not told of the content.
+    assert journal.finish([done(job, "good")], 0) == []
+    assert journal.doubles() == []
+    assert list(journal.failed("")) == []
+
+
+def test_a_file_that_cannot_be_read_any_more_has_failed(journal: Journal) -> None:
+    journal.finish([done(seen(journal, OLD), "good")], 0)
+    (unread,) = [done(seen(journal, NEW), "", "failed")._replace(again=True)]
+    assert len(journal.finish([unread], 0)) == 1
+    assert journal.state_of(A) == ("failed", "broken")
+    assert journal.finish([unread._replace(job=seen(journal, NEW))], 0) == []  # once, not each scan
+    assert journal.state_of(A) == ("failed", "broken")
+    job = seen(journal, NEW)
+    journal.finish([Outcome(job, NEW, sha256="good")], 0)
+    assert journal.state_of(A) == ("classified", "")

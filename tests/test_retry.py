@@ -40,7 +40,10 @@ def test_those_with_a_reason_are_tried_again(done: Project) -> None:
     before = done.csv.read_bytes()
     done.configure(workers=1)  # the limit is lifted
     assert done.classifyd("retry", "--reason", "TOO large").stdout.startswith("queued     2; ")
-    assert done.classifyd("retry", "--reason", "too large").stdout == "queued     0\n"  # they wait
+    again = done.classifyd("retry", "--reason", "too large").stdout
+    assert again == "queued     0\nwaiting    2 already\n"
+    none = done.classifyd("retry", "--reason", "too small").stdout
+    assert none.startswith("queued     none: no file has failed for a reason with 'too small'")
     assert done.classifyd("run", "--once").returncode == 0
     assert done.csv.read_bytes().startswith(before)  # a row that was seen stays
     assert [row["status"] for row in done.rows[6:]] == ["classified"] * 2
