@@ -64,7 +64,7 @@ class Classifier:
 
         cache: a folder for compiled programs; the user's cache folder by default.
         description: labels and scaling, for a file that carries no contract of ours.
-        sha256: what the file must have as its digest, or the first twelve digits or more of it.
+        sha256: what the file must have as its digest: 64 hex digits.
 
         Raises `ModelError` if the file cannot be used.
         """

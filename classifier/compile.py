@@ -33,6 +33,7 @@ from classifier.contract import Contract, Description
 from classifier.durable import SyncError, sync_file, sync_folder
 from classifier.errors import CancelledError, ModelError, NoRoomError
 from classifier.room import has_room
+from classifier.trust import replaceable
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def compiled(
     """The program for a model file, from the cache or made now (some ten seconds, once a model).
 
     cancelled: asked now and then whether the program is not wanted any more.
-    pin: the SHA-256 that the file must have, or its first digits: see `modelfile.opened`.
+    pin: the SHA-256 that the file must have, 64 hex digits: see `modelfile.opened`.
 
     Raises `ModelError` if the file cannot be used, with what to do about it, `NoRoomError` if the
     disk is too full for it, and `CancelledError`.
@@ -100,11 +101,16 @@ def compiled(
 
 
 def _refuse_if_others_write(cache: Path) -> None:
-    if cache.exists() and cache.stat().st_mode & stat.S_IWOTH:
-        raise ModelError(
-            f"it cannot be compiled into {cache}, where every user could put another program in "
-            f"its place: chmod o-w {cache}"
-        )
+    """What lies there runs with our rights."""
+    how = replaceable(cache)
+    if how is None and cache.exists():
+        status = cache.stat()
+        if status.st_mode & stat.S_IWOTH:
+            how = f"every user can put another file in its place: chmod o-w {cache}"
+        elif status.st_uid not in (0, os.geteuid()):
+            how = "it belongs to another user: run classifyd as that user, or chown it"
+    if how is not None:
+        raise ModelError(f"it cannot be compiled into {cache}: {how}")
 
 
 def _kept(digest: str, entry: Path) -> Program:
@@ -123,7 +129,7 @@ def _kept(digest: str, entry: Path) -> Program:
 
 def _key(digest: str, description: Description | None) -> str:
     said = [COMPILER_VERSION, asdict(description) if description else None]
-    return f"{digest[:12]}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:8]}"
+    return f"{digest}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:8]}"
 
 
 def _compile(

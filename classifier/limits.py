@@ -1,4 +1,4 @@
-"""What the process that compiles a model may take from the machine, whatever the model asks for."""
+"""What a process may take from the machine, whatever a model or an image asks for."""
 
 from __future__ import annotations
 
@@ -21,20 +21,28 @@ def memory_for(model_bytes: int) -> int:
 
 
 def limit_this_process(memory: int, seconds: int) -> None:
-    """Memory, time on a processor, no core files, no privileges from programs that it may start.
+    """For the process that compiles a model: memory, time on a processor, no core files, no
+    privileges from programs that it may start.
 
     RLIMIT_DATA counts what is really asked for. The address space (RLIMIT_AS) would count what
     TensorFlow and its threads only set aside, more on machines with more processors.
     """
     processors = len(os.sched_getaffinity(0))
-    _lower(resource.RLIMIT_DATA, memory)
-    _lower(resource.RLIMIT_CPU, seconds * processors)
-    _lower(resource.RLIMIT_CORE, 0)
+    lower(resource.RLIMIT_DATA, memory)
+    lower(resource.RLIMIT_CPU, seconds * processors)
+    lower(resource.RLIMIT_CORE, 0)
+    take_no_privileges()
+
+
+def take_no_privileges() -> None:
+    """A set-uid program is no way out any more."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        one, zero = ctypes.c_ulong(1), ctypes.c_ulong(0)
+        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, one, zero, zero, zero)
 
 
-def _lower(which: int, limit: int) -> None:
+def lower(which: int, limit: int) -> None:
+    """Set a limit of this process for good, to no more than it is."""
     hard = resource.getrlimit(which)[1]
     limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(which, (limit, limit))

@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from classifier.errors import ModelError
+from classifier.trust import replaceable
 
 # TensorFlow's own limit for a compiled program.
 MAX_BYTES = 2_000_000_000
 CHUNK = 1 << 20
-MAX_LINKS = 40  # as many as Linux follows
-SHOWN = 12  # digits of a digest that are enough to name a model
 
 
 @contextmanager
 def opened(path: Path, pin: str | None = None) -> Iterator[tuple[BinaryIO, str]]:
     """(the open model file, its SHA-256). Raises `ModelError` for a file that is not to be trusted.
 
-    pin: the SHA-256 that it must have, or the first twelve digits or more of it. The file may then
-        lie where others can write: what they would write has another digest.
+    pin: the SHA-256 that it must have, 64 digits. The file may then lie where others can write:
+        what they would write has another digest.
     """
     if path.suffix != ".keras":
         raise ModelError(
@@ -42,7 +41,7 @@ def opened(path: Path, pin: str | None = None) -> Iterator[tuple[BinaryIO, str]]
             found = digest(file)
         except OSError as error:
             raise ModelError(f"the model cannot be read: {error.strerror}") from None
-        if pin is not None and not _is_pinned(found, pin):
+        if pin is not None and found != pin.lower():
             raise ModelError(
                 f"its SHA-256 is {found}, and it is pinned to {pin} (`model_sha256:` in "
                 "config.yaml): put the right file back, or pin the new one if you trust it"
@@ -112,37 +111,9 @@ def copy(file: BinaryIO, expected: str, target: Path) -> None:
         raise ModelError("it was written to while it was read: start again when it is whole")
 
 
-def _is_pinned(found: str, pin: str) -> bool:
-    return len(pin) >= SHOWN and found.startswith(pin.lower())
-
-
 def _refuse_if_others_write(path: Path, file: BinaryIO) -> None:
-    """Everybody's write permission is meant; a group is a choice that somebody made."""
     remedy = "or pin the model with `model_sha256:` in config.yaml"
     if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
         raise ModelError(f"every user can write to it: chmod o-w {path}, {remedy}")
-    for folder, entry in _way(path):
-        mode = folder.stat().st_mode
-        if not mode & stat.S_IWOTH:
-            continue
-        if not mode & stat.S_ISVTX:
-            raise ModelError(
-                f"every user can put another file in its place: chmod o-w {folder}, {remedy}"
-            )
-        # A sticky folder, such as /tmp: what lies there is safe, but anybody may have put it there.
-        if entry.lstat().st_uid not in (0, os.geteuid()):
-            raise ModelError(
-                f"every user can put files into {folder}, and {entry} belongs to another user: "
-                f"move it, {remedy}"
-            )
-
-
-def _way(path: Path) -> Iterator[tuple[Path, Path]]:
-    """(folder, what lies in it), for all folders on the way to a file and to what it links to."""
-    entry = path.absolute()
-    for _ in range(MAX_LINKS):
-        for place in (Path(os.path.realpath(entry.parent), entry.name), entry):
-            yield from zip(place.parents, (place, *place.parents), strict=False)
-        if not entry.is_symlink():
-            return
-        entry = Path(os.path.realpath(entry.parent), entry.readlink())
+    if how := replaceable(path):
+        raise ModelError(f"{how}, {remedy}")

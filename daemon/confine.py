@@ -5,16 +5,14 @@ Each layer is put in force where the system has it, and said to be missing where
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from classifier.limits import lower, take_no_privileges
 from daemon import landlock, seccomp
-
-PR_SET_NO_NEW_PRIVS = 38
 
 
 def confine(writable: Sequence[Path], address_space: int, file_size: int) -> str:
@@ -26,9 +24,7 @@ def confine(writable: Sequence[Path], address_space: int, file_size: int) -> str
     Raises `OSError` if one of the folders cannot be opened.
     """
     forces = []
-    # A set-uid program must not be a way out; the kernel asks for this before the next two.
-    one, zero = ctypes.c_ulong(1), ctypes.c_ulong(0)
-    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, one, zero, zero, zero)
+    take_no_privileges()  # the kernel asks for this before the next two
     try:
         forces.append(landlock.restrict(writable))
     except OSError as error:
@@ -40,9 +36,9 @@ def confine(writable: Sequence[Path], address_space: int, file_size: int) -> str
     except OSError as error:
         forces.append(f"no seccomp ({error.strerror})")
     limit = used_address_space() + address_space
-    _lower(resource.RLIMIT_AS, limit)
-    _lower(resource.RLIMIT_FSIZE, file_size)  # Python ignores SIGXFSZ: writing more is an error
-    _lower(resource.RLIMIT_CORE, 0)  # a crash would leave the image, and more, on the disk
+    lower(resource.RLIMIT_AS, limit)
+    lower(resource.RLIMIT_FSIZE, file_size)  # Python ignores SIGXFSZ: writing more is an error
+    lower(resource.RLIMIT_CORE, 0)  # a crash would leave the image, and more, on the disk
     return ", ".join([*forces, f"{limit / 1e9:.1f} GB address space"])
 
 
@@ -61,13 +57,6 @@ def used_address_space() -> int:
     """Bytes of it that this process takes up now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _lower(which: int, limit: int) -> None:
-    _, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(which, (limit, limit))
 
 
 class ComputingTime:

@@ -30,6 +30,19 @@ class LockHeldError(DaemonError):
         self.who = who
 
 
+class LockLostError(DaemonError):
+    """The lock of a folder was moved or deleted."""
+
+    exit_code = 3
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder}: this folder, or the lock in it, was moved or deleted while classifyd was "
+            "at work. Nothing more is written. What is done stays done: put the folder back, or "
+            "name the new place in config.yaml, and start again"
+        )
+
+
 class ResultsHeldError(DaemonError):
     """Another process, with another state folder, writes to this results folder."""
 

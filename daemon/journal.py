@@ -84,6 +84,8 @@ class Journal(Census):
     def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
         super().__init__(connection)
         self._file = file
+        status = file.stat()
+        self._identity = status.st_dev, status.st_ino
         self._transactions = 0
 
     @classmethod
@@ -115,6 +117,18 @@ class Journal(Census):
 
     def close(self) -> None:
         self._db.close()
+
+    def check_in_place(self) -> None:
+        """Raises `JournalError` if the file was moved or deleted: what is noted would be lost."""
+        try:
+            status = self._file.stat()
+        except OSError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != self._identity:
+            raise JournalError(
+                f"{self._file}: was moved or deleted while classifyd was at work. Put it back and "
+                "start again; if it is lost, make one from results.csv with `classifyd rebuild`"
+            )
 
     def examine(self) -> None:
         """See that the file is sound, and bring all of it to the disk once more.

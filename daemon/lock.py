@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from daemon.errors import LockHeldError
+from daemon.errors import LockHeldError, LockLostError
 
 # `status` takes the lock for a moment to see whether somebody holds it; that must not look like
 # a running daemon to one that starts just then.
@@ -37,12 +37,14 @@ class StateLock:
     """Held from `acquire` until `release`, or until the process ends in whatever way."""
 
     def __init__(self, folder: Path, name: str = "lock") -> None:
+        self.folder = folder
         self._path = folder / name
         self._fd: int | None = None
 
     def acquire(self, command: str) -> None:
         """Take the lock. Raises `LockHeldError` if another process has it."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # For this user alone: whoever can open it can hold the lock.
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -71,6 +73,15 @@ class StateLock:
         with contextlib.suppress(OSError):  # on a full disk; the lock is held all the same
             os.pwrite(self._fd, record, 0)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its file was moved or deleted: then another process can get a lock, too."""
+        assert self._fd is not None
+        try:
+            return not os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        except OSError:
+            return True
+
     def release(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
@@ -86,6 +97,19 @@ class StateLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+class Locks(NamedTuple):
+    """What a process holds while it drains a queue."""
+
+    state: StateLock
+    results: StateLock
+
+    def check(self) -> None:
+        """Raises `LockLostError` if this process is not alone any more for sure."""
+        for lock in self:
+            if lock.is_lost:
+                raise LockLostError(lock.folder)
 
 
 def holder(state: Path) -> Holder | None:

@@ -13,6 +13,7 @@ from daemon.drain import Drain
 from daemon.errors import DaemonError
 from daemon.jobs import Outcome
 from daemon.journal import Journal
+from daemon.lock import Locks
 from daemon.pool import Pool
 from daemon.row import escape
 from daemon.signals import Signals
@@ -39,6 +40,7 @@ class Source(NamedTuple):
 class Works(NamedTuple):
     """What drains the queue, opened and locked."""
 
+    locks: Locks
     journal: Journal
     pool: Pool
     drain: Drain
@@ -87,7 +89,8 @@ class Loop:
         self._report = Report()
 
     def tick(self, now: float) -> list[Outcome]:
-        """One turn; what was finished in it. Raises what `Drain.tick` does."""
+        """One turn; what was finished in it. Raises what `Drain.tick` and `Locks.check` do."""
+        self._check()
         for source in self.sources:
             if found := source.watcher.tick(now):
                 self._works.journal.enqueue(found, source.priority)
@@ -118,8 +121,14 @@ class Loop:
         deadline = time.monotonic() + FINISH_SECONDS
         while self._works.drain.busy and signals.stops == 1 and time.monotonic() < deadline:
             signals.wait(self._works.pool.events, IDLE_SECONDS)
+            self._check()
             yield self._drain(time.monotonic(), accept=False)
         self._report.say()
+
+    def _check(self) -> None:
+        """Nothing is to be written once the folders are not ours any more."""
+        self._works.locks.check()
+        self._works.journal.check_in_place()
 
     def _drain(self, now: float, *, accept: bool) -> list[Outcome]:
         drain = self._works.drain

@@ -154,7 +154,9 @@ class Pool:
             self._failed_starts = 0
             if not self._forces:
                 self._forces = answer.forces
-                log.info("each worker is confined by %s", answer.forces)
+                missing = "no Landlock" in answer.forces or "no seccomp" in answer.forces
+                level = logging.WARNING if missing else logging.INFO
+                log.log(level, "each worker is confined by %s", answer.forces)
         elif isinstance(answer, Trouble):
             raise answer.error
         else:

@@ -2,8 +2,9 @@
 
 A list of what is forbidden, not of what is allowed: the libraries may change what they use, and a
 call that nobody thought of must not fail on somebody's machine. Whoever takes over a decoder finds
-no network, no new programs or processes, no other process's memory, no change to a file's owner,
-mode or dates (Landlock leaves those alone), and none of the kernel's stranger doors.
+no network, no new programs or processes, no other process's memory, no signals to others, no change
+to a file's owner, mode or dates (Landlock leaves those alone), and none of the kernel's stranger
+doors. What `openat2` is asked for cannot be seen from here: that is left to Landlock.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import platform
 import struct
 import sys
+from typing import NamedTuple
 
 # name: number on x86-64, on AArch64; None where there is no such call.
 FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
@@ -24,14 +26,16 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "kcmp": (312, 272), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
-    "pidfd_send_signal": (424, 424), "process_madvise": (440, 440),
+    "pidfd_send_signal": (424, 424), "process_madvise": (440, 440), "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "migrate_pages": (256, 238), "move_pages": (279, 239),
     # files that are not ours
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
-    "open_by_handle_at": (304, 265),
+    "open_by_handle_at": (304, 265), "truncate": (76, 45),
     # the machine
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
     "move_mount": (429, 429), "open_tree": (428, 428), "fsopen": (430, 430),
@@ -50,16 +54,50 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 
 
-# machine: its place in the tuples above, its AUDIT_ARCH, the numbers of clone and seccomp
-MACHINES = {"x86_64": (0, 0xC000003E, 56, 317), "aarch64": (1, 0xC00000B7, 220, 277)}
-CLONE3 = 435
+class Unless(NamedTuple):
+    """A call that is forbidden but for some values of an argument, or only for some.
+
+    argument: its place, from 0; of its low 32 bits those of `mask` are compared with `value`.
+    allowed: whether the call is let through if they are equal, or else.
+    """
+
+    numbers: tuple[int | None, int | None]
+    argument: int
+    mask: int
+    value: int
+    allowed: bool
+
+
 CLONE_THREAD = 0x10000
+ALL_BITS = 0xFFFFFFFF
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # types into a terminal, for the shell to obey
+# To cut a file to nothing, the kernel does not ask whether it was opened for writing.
+TRUNCATING, ONLY_READ = os.O_TRUNC | os.O_ACCMODE, os.O_TRUNC | os.O_RDONLY
+
+
+def conditions(pid: int) -> dict[str, Unless]:
+    """What is forbidden by its arguments, to the process with this number."""
+    return {
+        "clone": Unless((56, 220), 0, CLONE_THREAD, CLONE_THREAD, True),  # no processes
+        "kill": Unless((62, 129), 0, ALL_BITS, pid, True),
+        "tgkill": Unless((234, 131), 0, ALL_BITS, pid, True),
+        "prlimit64": Unless((302, 261), 0, ALL_BITS, 0, True),
+        "open": Unless((2, None), 1, TRUNCATING, ONLY_READ, False),
+        "openat": Unless((257, 56), 2, TRUNCATING, ONLY_READ, False),
+        "ioctl TIOCSTI": Unless((16, 29), 1, ALL_BITS, TIOCSTI, False),
+        "ioctl TIOCLINUX": Unless((16, 29), 1, ALL_BITS, TIOCLINUX, False),
+    }
+
+
+# machine: its place in the tuples above, its AUDIT_ARCH, the number of seccomp
+MACHINES = {"x86_64": (0, 0xC000003E, 317), "aarch64": (1, 0xC00000B7, 277)}
+CLONE3 = 435
 X32_BIT = 0x40000000  # x86-64 has a second set of numbers for the same calls
 
 # Of <linux/bpf_common.h> and <linux/seccomp.h>.
 LOAD, EQUALS, AT_LEAST, AND, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 ALLOW, ERROR, KILL = 0x7FFF0000, 0x00050000, 0x80000000
-NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # where they are in what a filter sees
+NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16  # where they are in what a filter sees
 SET_MODE_FILTER, FILTER_FLAG_TSYNC = 1, 1
 
 
@@ -75,8 +113,8 @@ def forbid() -> str:
     machine = platform.machine()
     if sys.maxsize < 1 << 32 or machine not in MACHINES:
         raise OSError(errno.EOPNOTSUPP, f"not known on {machine}")
-    seccomp = MACHINES[machine][3]
-    code = filter_of(machine)
+    seccomp = MACHINES[machine][2]
+    code = filter_of(machine, os.getpid())
     program = _Program(len(code) // 8, code)
     libc = ctypes.CDLL(None, use_errno=True)
     arguments = (SET_MODE_FILTER, FILTER_FLAG_TSYNC, ctypes.byref(program))
@@ -87,9 +125,10 @@ def forbid() -> str:
     return "seccomp"
 
 
-def filter_of(machine: str) -> bytes:
-    """The program that the kernel runs at every system call."""
-    column, architecture, clone, _ = MACHINES[machine]
+def filter_of(machine: str, pid: int) -> bytes:
+    """The program that the kernel runs at every system call of the process with this number."""
+    column, architecture, _ = MACHINES[machine]
+    refuse = _step(RETURN, ERROR | errno.EPERM)
     code = [
         _step(LOAD, ARCHITECTURE),
         _step(EQUALS, architecture, then=1),
@@ -97,20 +136,24 @@ def filter_of(machine: str) -> bytes:
         _step(LOAD, NUMBER),
     ]
     if machine == "x86_64":
-        code += [_step(AT_LEAST, X32_BIT, otherwise=1), _step(RETURN, ERROR | errno.EPERM)]
+        code += [_step(AT_LEAST, X32_BIT, otherwise=1), refuse]
     for numbers in FORBIDDEN.values():
         if (number := numbers[column]) is not None:
-            code += [_step(EQUALS, number, otherwise=1), _step(RETURN, ERROR | errno.EPERM)]
+            code += [_step(EQUALS, number, otherwise=1), refuse]
+    for unless in conditions(pid).values():
+        if (number := unless.numbers[column]) is not None:
+            code += [
+                _step(EQUALS, number, otherwise=5),
+                _step(LOAD, ARGUMENTS + 8 * unless.argument),
+                _step(AND, unless.mask),
+                _step(EQUALS, unless.value, unless.allowed, not unless.allowed),
+                refuse,
+                _step(LOAD, NUMBER),
+            ]
     code += [
         # Its flags cannot be seen from here; without it, the C library takes clone.
         _step(EQUALS, CLONE3, otherwise=1),
         _step(RETURN, ERROR | errno.ENOSYS),
-        # Threads, but no processes.
-        _step(EQUALS, clone, otherwise=4),
-        _step(LOAD, FIRST_ARGUMENT),
-        _step(AND, CLONE_THREAD),
-        _step(EQUALS, CLONE_THREAD, then=1),
-        _step(RETURN, ERROR | errno.EPERM),
         _step(RETURN, ALLOW),
     ]
     return b"".join(code)

@@ -16,7 +16,7 @@ from daemon.drain import Drain
 from daemon.errors import DiskFullError, LockHeldError, ResultsHeldError
 from daemon.folders import bind, prepare
 from daemon.journal import Journal
-from daemon.lock import StateLock
+from daemon.lock import Locks, StateLock
 from daemon.loop import Loop, Source, Works, raise_trouble
 from daemon.messages import Plan
 from daemon.pool import Pool
@@ -53,7 +53,7 @@ def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False
 
 
 @contextmanager
-def locked(settings: Settings, command: str) -> Iterator[StateLock]:
+def locked(settings: Settings, command: str) -> Iterator[Locks]:
     """Hold the state folder and the results folder.
 
     Raises `LockHeldError` if another process drains this queue, `ResultsHeldError` if one with
@@ -70,12 +70,12 @@ def locked(settings: Settings, command: str) -> Iterator[StateLock]:
                 f"{settings.results}: {held.who} writes its results here, with another state "
                 "folder. Name another folder under `results:`"
             ) from None
-        yield lock
+        yield Locks(lock, results_lock)
 
 
 @contextmanager
-def opened(settings: Settings, signals: Signals) -> Iterator[Works]:
-    """Bring results.csv in line with the journal, start the workers. The lock must be held.
+def opened(settings: Settings, signals: Signals, locks: Locks) -> Iterator[Works]:
+    """Bring results.csv in line with the journal, start the workers. The locks must be held.
 
     Raises `CancelledError` if a signal comes while the model is compiled, and what `storing` does.
     """
@@ -113,7 +113,7 @@ def opened(settings: Settings, signals: Signals) -> Iterator[Works]:
                 wait_seconds=settings.batch.wait_seconds,
                 retry_seconds=settings.settle_seconds,
             )
-            yield Works(journal, pool, drain)
+            yield Works(locks, journal, pool, drain)
             journal.note_synced(results.synced)
 
 
@@ -127,17 +127,17 @@ def work(
     Gives None if a signal came before the end. Raises what `locked` and `opened` do.
     """
     waited = 0.0
-    with locked(settings, command) as lock:
+    with locked(settings, command) as locks:
         while not signals.stops:
             began = time.monotonic()
             try:
-                with opened(settings, signals) as works:
+                with opened(settings, signals, locks) as works:
                     return body(works)
             except DiskFullError as error:
                 # Full again so soon: there is too little room for what has to be written at once.
                 soon = waited > 0 and time.monotonic() - began < SOON_SECONDS
                 waited = min(2 * waited, MAX_FULL_DISK_SECONDS) if soon else FULL_DISK_SECONDS
-                wait_for_room(settings, error, signals, waited, lock)
+                wait_for_room(settings, error, signals, waited, locks.state)
             except CancelledError:
                 break
     return None

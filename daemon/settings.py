@@ -34,8 +34,8 @@ def _extension(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-fA-F]{12,64}", text):
-        raise ValueError("must be the 64 digits that sha256sum prints, or the first 12 or more")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ValueError("must be the 64 digits that sha256sum prints")
     return text
 
 

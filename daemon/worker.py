@@ -74,7 +74,7 @@ class Worker:
         folders = []
         if self._thumbnailer is not None:
             with contextlib.suppress(FileExistsError):  # a file may be in the way: `confine` tells
-                self._folder.mkdir(parents=True)
+                self._folder.mkdir()
                 sync_folder(self._folder.parent)  # or a power cut takes its name
             self._folder_is = identity(self._folder)
             folders.append(self._folder)
@@ -207,7 +207,7 @@ class Worker:
             uncertain=uncertain,
         )
         if target.parent not in {path.parent for path in written}:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(exist_ok=True)  # of the day; ours is there
         target.write_bytes(image)
         written.append(target)
         return relative

@@ -272,7 +272,7 @@ EVIL = {
     "lying sizes": Evil(_changed(_lying, deflated=True), "larger than the archive says"),
     "everybody may write it": Evil(_with_mode(0o646), "every user can write to it: chmod o-w"),
     "everybody may replace it": Evil(_in_open_folder, "every user can put another file in its"),
-    "another pin": Evil(_with_mode(0o644), "it is pinned to 0123456789ab", pin="0123456789ab"),
+    "another pin": Evil(_with_mode(0o644), f"it is pinned to {'0' * 64}", pin="0" * 64),
     "a pipe": Evil(_fifo, "this is a pipe"),
     "HDF5 under another name": Evil(_legacy_h5, "this is an HDF5 file"),
     "a pickle": Evil(_content(pickle.dumps({"weights": 1})), "this is a Python pickle"),

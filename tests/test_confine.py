@@ -19,22 +19,32 @@ from daemon_process import Project
 from daemon import seccomp
 
 CONFINE = """
-import os, resource, signal, socket, subprocess, sys, threading, time
+import fcntl, os, resource, signal, socket, subprocess, sys, termios, threading, time
 from pathlib import Path
 writable, outside = Path(sys.argv[1]), Path(sys.argv[2])
 from daemon.confine import ComputingTime, confine
-if sys.argv[3] == "confined":
+def terminal():
+    os.setsid()
+    fd = os.openpty()[1]
+    fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
+    return fd
+if sys.argv[3] == "seccomp":  # alone, as where there is no Landlock
+    from daemon import landlock
+    landlock.SYS_CREATE_RULESET = 1000
+if sys.argv[3] != "free":
     print(confine([writable], 200 << 20, 1 << 20), flush=True)
 """
 GIGABYTE = "bytearray(1 << 30)"
 
 
-def attempt(tmp_path: Path, code: str, *, confined: bool) -> subprocess.CompletedProcess[str]:
+def attempt(
+    tmp_path: Path, code: str, *, confined: bool, by: str = "all"
+) -> subprocess.CompletedProcess[str]:
     for name in ("writable", "outside"):
         shutil.rmtree(tmp_path / name, ignore_errors=True)
         (tmp_path / name).mkdir()
     (tmp_path / "outside" / "there").write_bytes(b"it is there")
-    how = "confined" if confined else "free"
+    how = by if confined else "free"
     return subprocess.run(
         [sys.executable, "-c", CONFINE + code, tmp_path / "writable", tmp_path / "outside", how],
         capture_output=True,
@@ -46,6 +56,11 @@ def attempt(tmp_path: Path, code: str, *, confined: bool) -> subprocess.Complete
 
 def lacks(layer: str, tmp_path: Path) -> bool:
     return f"no {layer}" in attempt(tmp_path, "", confined=True).stdout
+
+
+def _says(path: str) -> str:
+    """The content of a file of the kernel; nothing if there is none."""
+    return Path(path).read_text().strip() if Path(path).exists() else ""
 
 
 FORBIDDEN = {
@@ -71,6 +86,12 @@ FORBIDDEN = {
         "(outside / 'there').chmod(0o600)",
         "os.utime(outside / 'there')",
         "os.chown(outside / 'there', -1, os.getgid())",
+        "os.kill(os.getppid(), 0)",
+        "signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)",
+        "os.truncate(outside / 'there', 0)",
+        "os.open(outside / 'there', os.O_RDONLY | os.O_TRUNC)",
+        "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)",
+        "fcntl.ioctl(terminal(), termios.TIOCSTI, b'x')",
     ],
     "limits": [
         GIGABYTE,
@@ -87,11 +108,14 @@ FORBIDDEN = {
 def test_what_is_forbidden(layer: str, code: str, tmp_path: Path) -> None:
     if lacks(layer, tmp_path):
         pytest.skip(f"the kernel has no {layer}")
-    if "RLIMIT" in code and os.geteuid() == 0:
+    if "setrlimit" in code and os.geteuid() == 0:
         pytest.skip("root may raise limits")
+    if "TIOCSTI" in code and _says("/proc/sys/dev/tty/legacy_tiocsti") != "1":
+        pytest.skip("this kernel lets nobody type into a terminal")
     if "RLIMIT_CORE" in code and resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
         pytest.skip("core files are forbidden here already")
-    confined = attempt(tmp_path, code, confined=True)
+    by = "seccomp" if layer == "seccomp" else "all"
+    confined = attempt(tmp_path, code, confined=True, by=by)
     assert confined.returncode != 0, confined.stdout
     assert re.search(
         r"PermissionError|MemoryError|File too large|cross-device|not allowed", confined.stderr
@@ -108,6 +132,9 @@ def test_what_is_forbidden(layer: str, code: str, tmp_path: Path) -> None:
         "assert (outside / 'there').read_bytes()",
         "thread = threading.Thread(target=print); thread.start(); thread.join()",
         "bytearray(100 << 20)",
+        "os.kill(os.getpid(), 0); signal.raise_signal(signal.SIGCONT)",
+        "resource.setrlimit(resource.RLIMIT_CPU, (100, 100))",
+        "assert os.open(writable / 'a', os.O_RDWR | os.O_CREAT | os.O_TRUNC)",
         "import decimal, sqlite3, _ctypes",
     ],
 )
@@ -186,9 +213,11 @@ def test_the_numbers_are_those_of_the_system() -> None:
     if not header.exists():
         pytest.skip("the headers of Linux are not installed")
     defined = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)\b", header.read_text()))
-    column, _, clone, own = seccomp.MACHINES[platform.machine()]
+    column, _, own = seccomp.MACHINES[platform.machine()]
     ours = {name: numbers[column] for name, numbers in seccomp.FORBIDDEN.items()}
-    ours |= {"clone": clone, "seccomp": own, "clone3": seccomp.CLONE3}
+    for name, unless in seccomp.conditions(1).items():
+        ours[name.split()[0]] = unless.numbers[column]
+    ours |= {"seccomp": own, "clone3": seccomp.CLONE3}
     known = {name: number for name, number in ours.items() if name in defined and number}
     assert len(known) > 60
     assert {name: int(defined[name]) for name in known} == known
