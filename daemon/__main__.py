@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from classifier.errors import ModelError
 from daemon.errors import DaemonError
-from daemon.row import escape
+from daemon.row import escape, shown
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
@@ -172,12 +172,11 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal has no letters for
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        format="%(asctime)sZ %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        stream=sys.stderr,
-        level=logging.INFO,
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _Formatter("%(asctime)sZ %(levelname)-7s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
     )
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     # Its warning of a folder that it finds twice prints all its watches, and does not matter.
     warnings.filterwarnings("ignore", module=r"watchdog\.")
     try:
@@ -206,9 +205,16 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_FAILED
 
 
+class _Formatter(logging.Formatter):
+    """Whatever a library, or a name that it repeats, puts into a message: it does nothing."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
 def _complain(message: str) -> None:
     """One line after the program's name, several below it."""
-    lines = message.splitlines()
+    lines = shown(message).split("\n")
     print("classifyd:", "\n  ".join(lines if len(lines) == 1 else ["", *lines]), file=sys.stderr)
 
 

@@ -87,17 +87,22 @@ def escape(path: bytes) -> str:
 
     Bytes that are not UTF-8 and control characters become \xNN or \uNNNN, a backslash two.
     """
+    return UNSAFE.sub(_escaped, path.decode("utf-8", "surrogateescape"))
 
-    def escaped(match: re.Match[str]) -> str:
-        code = ord(match[0])
-        if match[0] == "\\":
-            return "\\\\"
-        if 0xDC80 <= code <= 0xDCFF:
-            return f"\\x{code - 0xDC00:02x}"
-        # \x is for single bytes; characters past ASCII have two bytes and are named by their number
-        return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
 
-    return UNSAFE.sub(escaped, path.decode("utf-8", "surrogateescape"))
+def shown(text: str) -> str:
+    """Text from anywhere, for a log or a terminal: only line ends do there what they do."""
+    return "\n".join(CONTROL.sub(_escaped, line) for line in text.split("\n"))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0] == "\\":
+        return "\\\\"
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    # \x is for single bytes; characters past ASCII have two bytes and are named by their number
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
 
 
 def unescape(text: str) -> bytes:

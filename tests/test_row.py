@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.row import FORMULA, HEADER, Row, escape, line, row_id, unescape
+from daemon.row import FORMULA, HEADER, Row, escape, line, row_id, shown, unescape
 
 ROW = Row("0" * 20, "/in/a.jpg", "cat", "0.9000", "dog:0.10", "classified", "", 32, 32, 929,
           "ab" * 32, "0123456789ab", "2026-01-01T00:00:00.000+00:00",
@@ -73,3 +73,7 @@ def test_an_id_depends_on_all_that_makes_a_row_another_one() -> None:
     assert len(ids) == 5
     # It stands in users' files: it must never come out otherwise.
     assert row_id(b"/a", "content", "model") == "21bb5036bfe48a837b28"
+
+
+def test_whatever_is_logged_does_nothing_to_a_terminal() -> None:
+    assert shown("a\x1b[2J\r\nb\u202e\x85\udcff ä\\") == "a\\x1b[2J\\x0d\nb\\u202e\\u0085\\xff ä\\"
