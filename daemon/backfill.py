@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daemon.census import Priority
+from daemon.database import FILE_NAME
 from daemon.errors import DiskFullError, LockHeldError, SettingsError
 from daemon.folders import is_among_thumbnails, prepare
 from daemon.jobs import Sighting
-from daemon.journal import FILE_NAME, Journal
+from daemon.journal import Journal
 from daemon.lock import Holder, holder
 from daemon.loop import Loop, Source, Works, raise_trouble
 from daemon.progress import Progress, progress

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from enum import IntEnum
+
+from daemon.database import Database
 
 
 class Priority(IntEnum):
@@ -21,11 +22,8 @@ PRESENT = (
 )
 
 
-class Census:
+class Census(Database):
     """Questions to an open journal, which `Journal` inherits."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
 
     def pending(self, priority: Priority | None = None) -> int:
         """How many arrivals wait."""
@@ -122,7 +120,3 @@ class Census:
     def thumbnails(self) -> Iterator[tuple[str, str]]:
         """(id, thumbnail) of every row that names one."""
         return self._db.execute("SELECT id, thumbnail FROM results WHERE thumbnail != ''")
-
-    def _number(self, query: str, *values: object) -> int:
-        (number,) = self._db.execute(query, values).fetchone()
-        return int(number)

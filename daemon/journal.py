@@ -10,30 +10,19 @@ so the end of work on the older one does not wipe it out.
 
 from __future__ import annotations
 
-import errno
-import os
-import sqlite3
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
-from classifier.durable import SyncError, sync_folder
 from classifier.read import Signature
 from daemon.census import Census, Priority
-from daemon.errors import JournalDamagedError, JournalError, NoJournalError, OldJournalError
+from daemon.errors import JournalDamagedError, JournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.row import Row, line
-from daemon.schema import SCHEMA, VERSION
 
-FILE_NAME = "journal.sqlite"
-BUSY_TIMEOUT_SECONDS = 60
 AGAIN_AT_ONCE = 1000
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
-# SQLite's own checkpoints keep a failed fsync to themselves, so they are off, and done here.
-CHECKPOINT_EVERY = 64  # transactions
 
 ARRIVE = (
     "INSERT OR {} INTO arrivals (path, root, size, mtime_ns, ctime_ns, priority, attempt, seen_at, "
@@ -48,21 +37,6 @@ class Published(NamedTuple):
     line: bytes
 
 
-def _switch_to_wal(db: sqlite3.Connection, file: Path) -> None:
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":  # it could not write so to the disk, and says no more than this
-                raise SyncError(errno.EIO, os.strerror(errno.EIO), str(file))
-            return
-        except sqlite3.OperationalError as error:
-            # Another process opens a new journal, too. SQLite does not wait for its turn with this.
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
-
-
 def _counts(attempt: int) -> str:
     """Which rows of a content make another one superfluous: if it is tried again, no failed one."""
     return "status != 'failed'" if attempt else "TRUE"
@@ -72,82 +46,8 @@ def crc32(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-def damaged(error: sqlite3.Error) -> bool:
-    """Whether it says that the file is not as SQLite wrote it."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
 class Journal(Census):
     """An open journal. Several processes may have it open; one of them drains it."""
-
-    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
-        super().__init__(connection)
-        self._file = file
-        status = file.stat()
-        self._identity = status.st_dev, status.st_ino
-        self._transactions = 0
-
-    @classmethod
-    def open(cls, state: Path, *, read_only: bool = False) -> Journal:
-        """Open, or make, the journal in a state folder. Raises `JournalError`, `sqlite3.Error`."""
-        path = state / FILE_NAME
-        if read_only and not path.exists():
-            raise NoJournalError(path)
-        try:
-            db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
-            journal = cls(db, path)
-            try:
-                if read_only:
-                    db.execute("PRAGMA query_only = ON")
-                else:
-                    _switch_to_wal(db, path)
-                    # FULL: what is committed outlives a power cut. NORMAL does not promise that.
-                    db.execute("PRAGMA synchronous = FULL")
-                    db.execute("PRAGMA wal_autocheckpoint = 0")
-                journal._check_version(path, create=not read_only)
-            except BaseException:
-                db.close()
-                raise
-        except sqlite3.DatabaseError as error:
-            if damaged(error):
-                raise JournalDamagedError(path, str(error)) from None
-            raise
-        return journal
-
-    def close(self) -> None:
-        self._db.close()
-
-    def check_in_place(self) -> None:
-        """Raises `JournalError` if the file was moved or deleted: what is noted would be lost."""
-        try:
-            status = self._file.stat()
-        except OSError:
-            status = None
-        if status is None or (status.st_dev, status.st_ino) != self._identity:
-            raise JournalError(
-                f"{self._file}: was moved or deleted while classifyd was at work. Put it back and "
-                "start again; if it is lost, make one from results.csv with `classifyd rebuild`"
-            )
-
-    def examine(self) -> None:
-        """See that the file is sound, and bring all of it to the disk once more.
-
-        What the last process could not make durable may look as if it were: it is in the system's
-        memory, and counted as written there. A checkpoint writes it anew.
-
-        Raises `JournalDamagedError`, and `JournalError` if somebody reads it for too long.
-        """
-        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise JournalDamagedError(self._file, found.replace("\n", " "))
-        (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise JournalError(
-                f"{self._file}: another program, such as `classifyd verify`, has been reading the "
-                f"journal for {BUSY_TIMEOUT_SECONDS} s: wait for its end and start again"
-            )
-        sync_folder(self._file.parent)  # SQLite does so too, but does not mind if it fails
 
     # The queue
 
@@ -352,40 +252,3 @@ class Journal(Census):
             (path, MAX_KNOWN),
         )
         return frozenset(sha256 for (sha256,) in found)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE: take the write lock now. A transaction that read first and wants to write later
-        # cannot wait for its turn.
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-            self._transactions += 1
-            if self._transactions % CHECKPOINT_EVERY == 0:
-                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except BaseException:
-            if self._db.in_transaction:  # on a full disk, SQLite has rolled back itself
-                self._db.execute("ROLLBACK")
-            raise
-
-    def _check_version(self, path: Path, *, create: bool) -> None:
-        version = self._number("PRAGMA user_version")
-        if version == 0 and create:
-            with self._transaction():
-                if self._number("PRAGMA user_version") == 0:  # nobody was faster
-                    for statement in SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version = {VERSION}")
-        elif version == 0:  # another process is making it just now
-            raise NoJournalError(path)
-        elif version < VERSION:
-            raise OldJournalError(
-                f"{path}: the journal has version {version}, this classifyd reads {VERSION}: make "
-                "one of this version from results.csv with `classifyd rebuild`"
-            )
-        elif version > VERSION:
-            raise JournalError(
-                f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "
-                "update classifyd, or name another `state:` folder"
-            )

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.durable import sync_file, sync_folder
+from daemon.database import FILE_NAME, damaged
 from daemon.errors import JournalDamagedError, JournalError, OldJournalError, StorageError
-from daemon.journal import FILE_NAME, Journal, damaged
+from daemon.journal import Journal
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import first_unknown, open_results
 from daemon.row import HEADER, Row, parsed, unescape

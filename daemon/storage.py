@@ -11,6 +11,7 @@ from pathlib import Path
 
 from classifier.durable import SyncError
 from classifier.room import FULL, has_room
+from daemon.database import FILE_NAME, damaged
 from daemon.errors import (
     DiskFullError,
     JournalDamagedError,
@@ -18,7 +19,6 @@ from daemon.errors import (
     NotDurableError,
     StorageError,
 )
-from daemon.journal import FILE_NAME, damaged
 
 FAILED_SYNCS = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 # What SQLite says when it could not make one of its files longer, or make it at all.

@@ -14,9 +14,10 @@ import pytest
 
 from classifier.read import Signature
 from daemon.census import Priority
+from daemon.database import FILE_NAME
 from daemon.errors import JournalError
 from daemon.jobs import Job, Outcome, Sighting
-from daemon.journal import FILE_NAME, Journal
+from daemon.journal import Journal
 from daemon.row import Row, row_id
 
 A, B, C = b"/in/a.jpg", b"/in/b.jpg", b"/in/\xff,\n.jpg"

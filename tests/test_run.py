@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -218,3 +219,28 @@ def test_it_does_not_take_modules_from_the_current_folder(
     done = project.classifyd("run", "--once")
     assert done.returncode == 0, done.stderr
     project.check_rows(1)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_start_waits_for_whoever_reads_the_journal(
+    project: Project, draw_image: DrawImage, ends: bool
+) -> None:
+    draw_image(project.inbox / "a.jpg")
+    assert project.classifyd("run", "--once").returncode == 0
+    reader = sqlite3.connect(project.state / "journal.sqlite", isolation_level=None)
+    writer = sqlite3.connect(project.state / "journal.sqlite", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM results").fetchone()
+    writer.execute("INSERT INTO folders VALUES (x'2f', 'now')")  # there is something to write back
+    draw_image(project.inbox / "b.jpg", 1)
+    with project.started("run") as daemon:
+        daemon.says("waiting until nobody reads")
+        assert len(project.rows) == 1
+        if ends:
+            reader.execute("COMMIT")
+            project.wait_for_rows(2)
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log
+    reader.close()
+    writer.close()
+    assert len(project.rows) == (2 if ends else 1)

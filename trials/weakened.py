@@ -101,7 +101,7 @@ def journal_is_not_examined() -> None:
     """What an earlier process left in the WAL stays there, and more is written behind it."""
     from daemon.journal import Journal
 
-    def examine(self: Journal) -> None:  # noqa: ARG001
+    def examine(self: Journal, **_: Any) -> None:  # noqa: ARG001
         return
 
     Journal.examine = examine  # type: ignore[method-assign]
