@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from classifier import decode
 from classifier.compile import Program, compiled
 from classifier.contract import Contract, Description
-from classifier.engine import BATCH_SIZES, Engine, KerasEngine, LiteRTEngine
+from classifier.engine import Engine, KerasEngine, LiteRTEngine, batch_sizes
 from classifier.errors import ImageError
 from classifier.header import DEFAULT_FORMATS, Format
 from classifier.read import MAX_BYTES, Signature, read
@@ -81,6 +81,11 @@ class Classifier:
             engine = KerasEngine.open(program.model, program.contract)
         return cls(engine, program.contract, program.digest)
 
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """How many images the network gets at once, in all sizes that there are, ascending."""
+        return batch_sizes(self.contract)
+
     def warm_up(self, size: int = 1) -> None:
         """Run the network once, so that the first batch of this size does not wait for memory to be
         laid out."""
@@ -99,6 +104,8 @@ class Classifier:
         max_bytes: int = MAX_BYTES,
         formats: frozenset[Format] = DEFAULT_FORMATS,
         roots: Sequence[int] | None = None,
+        known: Sequence[Collection[str]] | None = None,
+        at_once: int | None = None,
         on_image: Callable[[], None] = lambda: None,
     ) -> list[Prediction]:
         """Predict every path, in order; a file that cannot be classified gives its error.
@@ -106,18 +113,24 @@ class Classifier:
         formats: what an image may be encoded as, told by its content.
         roots: for each path, how many of its bytes name the folder beneath which no link is
         followed; see `read`.
-        on_image is called as each image has been decoded, and once after the network ran: whoever
+        known: for each path, the SHA-256 of contents that are not looked at: no label, no error.
+        at_once: how many images the network gets at a time; as many as is good for it by default.
+        on_image is called as each image has been decoded, and whenever the network ran: whoever
         watches over this process sees that it is alive.
         """
         predictions: list[Prediction] = []
-        for start in range(0, len(paths), BATCH_SIZES[-1]):
-            batch = [
-                str(path) if isinstance(path, Path) else path
-                for path in paths[start : start + BATCH_SIZES[-1]]
-            ]
-            beneath = roots[start : start + BATCH_SIZES[-1]] if roots else [None] * len(batch)
+        at_once = at_once or self.batch_sizes[-1]
+        for start in range(0, len(paths), at_once):
+            part = slice(start, start + at_once)
+            batch = [str(path) if isinstance(path, Path) else path for path in paths[part]]
             predictions += self._classify_batch(
-                batch, beneath, with_pictures, max_bytes, formats, on_image
+                batch,
+                roots[part] if roots else [None] * len(batch),
+                known[part] if known else [()] * len(batch),
+                with_pictures,
+                max_bytes,
+                formats,
+                on_image,
             )
         return predictions
 
@@ -125,6 +138,7 @@ class Classifier:
         self,
         paths: Sequence[str | bytes],
         roots: Sequence[int | None],
+        known: Sequence[Collection[str]],
         with_pictures: bool,
         max_bytes: int,
         formats: frozenset[Format],
@@ -133,15 +147,16 @@ class Classifier:
         shape = (self.contract.height, self.contract.width, self.contract.channels)
         predictions: list[Prediction] = []
         decoded: list[tuple[int, decode.Decoded]] = []  # place in `predictions`, and the image
-        for path, root in zip(paths, roots, strict=True):
+        for path, root, contents in zip(paths, roots, known, strict=True):
             prediction = Prediction(path)
             try:
                 content = read(path, max_bytes, root)
                 prediction = replace(prediction, sha256=content.sha256, signature=content.signature)
-                image = decode.decode(
-                    content.data, *shape, with_picture=with_pictures, formats=formats
-                )
-                decoded.append((len(predictions), image))
+                if content.sha256 not in contents:
+                    image = decode.decode(
+                        content.data, *shape, with_picture=with_pictures, formats=formats
+                    )
+                    decoded.append((len(predictions), image))
             except ImageError as error:
                 prediction = replace(prediction, error=error)
             predictions.append(prediction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from classifier.quiet import quiet
 
 # A batch is padded up to the next of these, so that memory is laid out once for each size.
 BATCH_SIZES = (1, 4, 16, 64)
+# Of all images at once: what a network holds of each grows with them, to gigabytes.
+MAX_PIXELS = 1 << 18
 
 Batch = NDArray[np.uint8]
 Scores = NDArray[np.float32]
@@ -50,11 +53,19 @@ def scaled(batch: Batch, contract: Contract) -> Scores:
     return values
 
 
-def _padded(batch: Batch) -> Batch:
-    size = next((size for size in BATCH_SIZES if size >= len(batch)), BATCH_SIZES[-1])
-    if size == len(batch):
-        return batch
-    return np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.uint8)])
+def batch_sizes(contract: Contract) -> tuple[int, ...]:
+    """How many images the network gets at once: a few sizes, fewer of large images."""
+    most = MAX_PIXELS // (contract.height * contract.width)
+    return tuple(size for size in BATCH_SIZES if size <= max(1, most))
+
+
+def _parts(batch: Batch, sizes: tuple[int, ...]) -> Iterator[tuple[Batch, int]]:
+    """(images of one of the sizes, how many of them are of the batch); the others are black."""
+    for start in range(0, len(batch), sizes[-1]):
+        part = batch[start : start + sizes[-1]]
+        size = next(size for size in sizes if size >= len(part))
+        padding = np.zeros((size - len(part), *batch.shape[1:]), np.uint8)
+        yield (np.concatenate([part, padding]) if len(padding) else part), len(part)
 
 
 class LiteRTEngine:
@@ -81,14 +92,12 @@ class LiteRTEngine:
 
     def probabilities(self, batch: Batch) -> Scores:
         parts = []
-        for start in range(0, len(batch), BATCH_SIZES[-1]):
-            part = batch[start : start + BATCH_SIZES[-1]]
-            padded = _padded(part)
+        for padded, count in _parts(batch, batch_sizes(self._contract)):
             interpreter = self._interpreter(len(padded))
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], padded)
             interpreter.invoke()
             outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-            parts.append(to_probabilities(outputs[: len(part)], self._contract))
+            parts.append(to_probabilities(outputs[:count], self._contract))
         return np.concatenate(parts)
 
 
@@ -105,11 +114,10 @@ class KerasEngine:
 
     def probabilities(self, batch: Batch) -> Scores:
         parts = []
-        for start in range(0, len(batch), BATCH_SIZES[-1]):
-            part = batch[start : start + BATCH_SIZES[-1]]
-            # Padded too: Keras traces its graph anew for every batch size that it has not seen.
-            outputs = self._model.predict_on_batch(scaled(_padded(part), self._contract))
-            parts.append(to_probabilities(np.asarray(outputs)[: len(part)], self._contract))
+        # Padded too: Keras traces its graph anew for every batch size that it has not seen.
+        for padded, count in _parts(batch, batch_sizes(self._contract)):
+            outputs = self._model.predict_on_batch(scaled(padded, self._contract))
+            parts.append(to_probabilities(np.asarray(outputs)[:count], self._contract))
         return np.concatenate(parts)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from classifier.compile import Program
 from classifier.durable import SyncError
-from classifier.header import DEFAULT_FORMATS, Format
+from classifier.header import Format
 
 HEADER = struct.Struct("!Q")  # the length of the message that follows
 CHUNK_BYTES = 1 << 18
@@ -32,8 +32,8 @@ class Plan(NamedTuple):
     min_confidence: float
     max_bytes: int
     max_pixels: int
-    image_seconds: float = 10.0  # of computing, for one image
-    formats: frozenset[Format] = DEFAULT_FORMATS
+    image_seconds: float  # of computing, for one image
+    formats: frozenset[Format]
 
 
 class Ready(NamedTuple):

@@ -93,6 +93,7 @@ def opened(settings: Settings, signals: Signals, locks: Locks) -> Iterator[Works
         min_confidence=settings.min_confidence,
         max_bytes=int(limits.megabytes * 1e6),
         max_pixels=int(limits.megapixels * 1e6),
+        image_seconds=limits.image_seconds,
         formats=settings.formats,
     )
     # The workers first: they load the model while the journal and results.csv are opened.
@@ -103,7 +104,7 @@ def opened(settings: Settings, signals: Signals, locks: Locks) -> Iterator[Works
         ) as pool,
         closing(Journal.open(settings.state)) as journal,
     ):
-        journal.examine()
+        journal.examine(given_up=lambda: signals.stops > 0)
         with closing(ResultsFile(settings.results, journal)) as results:
             drain = Drain(
                 journal,

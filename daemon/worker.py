@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,6 @@ PIXEL_BYTES = 16
 FILE_COPIES = 3
 # For everything else, and for Keras, which lays out its graph anew for each size of batch.
 ROOM_BYTES, KERAS_ROOM_BYTES = 1 << 30, 8 << 30
-SAMPLE = 4  # images, to see what the network takes
 THUMBNAIL_BYTES = 64 << 20  # many times the largest file that a worker has to write
 
 
@@ -56,7 +56,7 @@ class Worker:
         self._plan = plan
         self._progress = progress
         self._classifier: Classifier = Classifier.from_program(plan.program)
-        self._classifier.warm_up()
+        self._at_once = self._images_at_once(plan.image_seconds)
         self._thumbnailer: Thumbnailer | None = None
         if plan.thumbnails != "none":
             # It keeps a list of the machine's fonts; a service has no home to keep it in.
@@ -86,15 +86,30 @@ class Worker:
         """Whether the thumbnails folder was made anew: no right goes over from the old one."""
         return self._folder_is is not None and self._folder_is != identity(self._folder)
 
+    def _images_at_once(self, image_seconds: float) -> int:
+        """As many as the network can do well within the time for one, after which a worker is
+        taken to hang. Raises `ModelError` if it is too slow for that time."""
+        self._classifier.warm_up()
+        began = time.monotonic()
+        self._classifier.warm_up()
+        seconds = time.monotonic() - began
+        if seconds > image_seconds:
+            raise ModelError(
+                f"the network takes {seconds:.1f} s for an image on this machine, and "
+                f"`limits.image_seconds` allows {image_seconds:g} s: allow more"
+            )
+        most = max(1, image_seconds / 4 / seconds)
+        return max(size for size in self._classifier.batch_sizes if size <= most)
+
     def _room_to_run(self) -> int:
         """Bytes for the network in all sizes of batch; each keeps its memory."""
         if self._plan.program.litert is None:
             return ROOM_BYTES + KERAS_ROOM_BYTES
-        from classifier.engine import BATCH_SIZES
-
+        sizes = self._classifier.batch_sizes
+        sample = sizes[:2][-1]
         before = used_address_space()
-        self._classifier.warm_up(SAMPLE)
-        return ROOM_BYTES + (used_address_space() - before) * sum(BATCH_SIZES) // SAMPLE
+        self._classifier.warm_up(sample)
+        return ROOM_BYTES + (used_address_space() - before) * sum(sizes) // sample
 
     def work(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One outcome for every job. Raises `OSError` if a thumbnail cannot be written."""
@@ -105,6 +120,8 @@ class Worker:
             max_bytes=self._plan.max_bytes,
             formats=self._plan.formats,
             roots=[job.root for job in jobs],
+            known=[job.known for job in jobs],
+            at_once=self._at_once,
             on_image=self._step,
         )
         written: list[Path] = []

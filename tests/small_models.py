@@ -57,6 +57,11 @@ save("unscaled", small(conv), unit)
 save("centred", small(layers.Conv2D(4, 3, activation="relu")), centred)
 save("grey", small(layers.Rescaling(1 / 255), shape=(28, 28, 1)), as_it_is)
 save("logits", small(layers.Rescaling(1 / 255), activation=None), as_it_is)
+save("slow", small(
+    layers.Rescaling(1 / 255), layers.Conv2D(64, 3, activation="relu"),
+    layers.Conv2D(1024, 3, activation="relu"), layers.GlobalAveragePooling2D(keepdims=True),
+    shape=(64, 64, 3),
+))  # fmt: skip
 save("sigmoid", small(layers.Rescaling(1 / 255), outputs=1, activation="sigmoid"), as_it_is)
 save("oblong", small(layers.Rescaling(1 / 255), shape=(24, 40, 3)), as_it_is)
 # LiteRT has no bicubic resize.

@@ -120,6 +120,29 @@ def test_a_sign_of_life_for_every_image(classifier: Classifier, images: list[Pat
     assert len(signs) == len(images) + 1 + 2  # and one for each of the two batches
 
 
+def test_the_network_gets_as_many_as_it_is_to(classifier: Classifier, images: list[Path]) -> None:
+    signs: list[None] = []
+    few = classifier.classify(images, at_once=4, on_image=lambda: signs.append(None))
+    assert len(signs) == len(images) + -(-len(images) // 4)
+    many = classifier.classify(images)
+    assert [p.label for p in few] == [p.label for p in many]
+
+
+def test_contents_that_are_known_are_not_looked_at(
+    classifier: Classifier, images: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(images[0].read_bytes()[:400])
+    paths = [images[0], broken, images[2]]
+    first = classifier.classify(paths)
+    digests = [prediction.sha256 or "" for prediction in first]
+    again = classifier.classify(paths, known=[{digests[0]}, {digests[1]}, {"other"}])
+    assert [prediction.sha256 for prediction in again] == digests
+    assert [prediction.label for prediction in again] == ["", "", first[2].label]
+    assert first[1].error is not None
+    assert again[1].error is None  # it was not decoded
+
+
 def test_limits_and_pictures_are_passed_on(classifier: Classifier, images: list[Path]) -> None:
     (small,) = classifier.classify(images[:1], max_bytes=10)
     assert "larger than the 10 bytes allowed" in str(small.error)

@@ -289,3 +289,34 @@ def test_keras_runs_confined(tmp_path: Path, small_models: Path, draw_image: Dra
     assert done.returncode == 0, done.stderr
     assert "confined by" in done.stderr
     project.check_rows(6)
+
+
+@pytest.mark.slow
+def test_a_slow_network_is_not_taken_to_hang(
+    tmp_path: Path, small_models: Path, draw_image: DrawImage
+) -> None:
+    """All images of a batch together take longer than `image_seconds`."""
+    (tmp_path / "empty").mkdir()
+    project = Project(
+        tmp_path,
+        tmp_path / "empty",
+        workers=1,
+        model=str(small_models / "slow.keras"),
+        labels={"names": ["cat", "dog", "owl"]},
+        batch={"size": 64},
+        limits={"image_seconds": 1},
+    )
+    for number in range(64):
+        draw_image(project.inbox / f"{number}.jpg", number)
+    done = project.classifyd("run", "--once")
+    assert done.returncode == 0, done.stderr
+    assert "no progress" not in done.stderr
+    project.check_rows(64)
+    draw_image(project.inbox / "one_more.jpg", 99)
+    project.configure(
+        workers=1, model=str(small_models / "slow.keras"),
+        labels={"names": ["cat", "dog", "owl"]}, limits={"image_seconds": 0.01},
+    )  # fmt: skip
+    refused = project.classifyd("run", "--once")
+    assert refused.returncode == 1
+    assert "`limits.image_seconds` allows 0.01 s: allow more" in refused.stderr

@@ -14,6 +14,7 @@ from strange_worker import FORGERIES
 
 from classifier.compile import Program
 from classifier.contract import Contract
+from classifier.header import DEFAULT_FORMATS
 from classifier.read import Signature
 from daemon.errors import PoolError
 from daemon.jobs import Job, Outcome
@@ -28,7 +29,7 @@ MakePool = Callable[..., Pool]
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     program = Program(Path("a.keras"), "0" * 64, Contract(("a", "b"), 8, 8, 3), None, "")
-    return Plan(program, tmp_path, tmp_path, "none", 0.0, 1_000_000, 1_000_000)
+    return Plan(program, tmp_path, tmp_path, "none", 0.0, 1_000_000, 1_000_000, 10, DEFAULT_FORMATS)
 
 
 @pytest.fixture
