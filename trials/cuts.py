@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trials.disk import MAPPED, Disk, Luck, Operation, Record
-from trials.oracle import BrokenPromiseError, hold, judge
+from trials.oracle import BrokenPromiseError, hold, hold_what_counts_as_synced, judge
 from trials.subject import Subject
 
 AT_ONCE = 2
@@ -20,10 +20,15 @@ Forgets = Callable[[Record], bool]
 
 
 class Cut(NamedTuple):
-    """A home after a power cut. seen: what stood in results.csv before, in whole lines."""
+    """A home after a power cut.
+
+    seen: the most that had stood in results.csv before, in whole lines. live: what stood in it when
+    the power went, safe or not.
+    """
 
     subject: Subject
     seen: bytes
+    live: bytes
     point: int
     luck: Luck
 
@@ -67,7 +72,9 @@ class Logged:
             done = point
             home = self._subject.folder / f"cut-{point}-{luck.name.lower()}"
             disk.power_cut(home, luck, random.Random(point))
-            yield Cut(self._subject.moved(home), self.seen[point], point, luck)
+            node = disk.find(os.fsencode(self._subject.csv))
+            live = bytes(node.now) if node is not None else b""
+            yield Cut(self._subject.moved(home), self.seen[point], live, point, luck)
 
 
 def _files(home: Path) -> dict[str, bytes]:
@@ -84,8 +91,9 @@ def _files(home: Path) -> dict[str, bytes]:
 
 def start_after(cut: Cut) -> None:
     """The power comes back. Raises `BrokenPromiseError`."""
-    ended = cut.subject.finished("run", "--once")
     try:
+        hold_what_counts_as_synced(cut.subject, cut.live)
+        ended = cut.subject.finished("run", "--once")
         hold(ended.process.returncode == 0, f"it does not start: {ended.output}")
         judge(cut.subject, cut.seen)
     except BrokenPromiseError as error:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import sqlite3
+import tempfile
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -51,6 +55,26 @@ def judge(subject: Subject, seen: bytes = b"") -> int:
     verified = subject.finished("verify")
     hold(verified.process.returncode == 0, f"verify says:\n{verified.output}")
     return len(rows)
+
+
+def hold_what_counts_as_synced(subject: Subject, live: bytes) -> None:
+    """Before a start that would mend it: of what the journal calls synced, results.csv lacks
+    nothing that stood there when the power went. Raises `BrokenPromiseError`."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in subject.state.glob("journal.sqlite*"):  # to read it is to change it
+            shutil.copy(path, folder)
+        with closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as journal:
+            try:
+                ((synced,),) = journal.execute("SELECT synced FROM outbox")
+            except sqlite3.OperationalError:
+                return  # it was not begun yet
+            lines = journal.execute(
+                "SELECT line FROM results WHERE seq <= ? ORDER BY seq", [synced]
+            )
+            rows = HEADER + b"".join(line for (line,) in lines)
+    if synced and live.startswith(rows):  # else somebody had cut it just before
+        text = subject.csv.read_bytes() if subject.csv.exists() else b""
+        hold(text.startswith(rows), f"{synced} rows count as synced: {_difference(rows, text)}")
 
 
 def _once(what: str, values: list[object] | list[str]) -> None:
