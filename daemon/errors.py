@@ -58,6 +58,7 @@ class NoJournalError(JournalError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: there is no journal yet: nothing was classified so far")
+        self.path = path
 
 
 class OldJournalError(JournalError):

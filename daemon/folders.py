@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from classifier.durable import sync_folder
 from daemon.errors import SettingsError
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import THUMBNAILS
+
+NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST)
 
 
 def prepare(state: Path, results: Path) -> None:
@@ -24,7 +27,14 @@ def _make(folder: Path) -> None:
     """Make a folder, with those above it."""
     if not folder.is_dir():
         _make(folder.parent)
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            if error.errno not in NOT_HERE:
+                raise
+            raise SettingsError(
+                f"{folder}: cannot be made: {error.strerror}. Name another in config.yaml"
+            ) from None
 
 
 def _keep_names_above(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from classifier.read import Signature
 from daemon.census import PENDING
+from daemon.errors import JournalError, NoJournalError
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
@@ -124,7 +125,17 @@ class Verdict:
 
 def verify(settings: Settings) -> Verdict:
     """Read everything, change nothing. Raises `JournalError` if there is no journal."""
-    with closing(Journal.open(settings.state, read_only=True)) as journal:
+    try:
+        opened = Journal.open(settings.state, read_only=True)
+    except NoJournalError as error:
+        path = settings.results / FILE_NAME
+        if path.is_file() and path.stat().st_size > len(HEADER):
+            raise JournalError(
+                f"{error.path}: there is no journal, but {path} has rows. Put the state folder "
+                "back, or make a journal from the rows with `classifyd rebuild`"
+            ) from None
+        raise
+    with closing(opened) as journal:
         rows = journal.results()
         verdict = Verdict(rows, _row_faults_that_stay(settings, journal, rows))
         for path, sha256 in journal.doubles():

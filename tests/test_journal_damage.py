@@ -204,3 +204,16 @@ def test_without_results_nothing_is_rebuilt(done: Project) -> None:
     assert refused.returncode == 1
     assert f"{done.csv}: is not there" in refused.stderr
     assert (done.state / "journal.sqlite").read_bytes().startswith(b"scribble")
+
+
+@pytest.mark.parametrize("how", ["lost", "empty", "link to nowhere"])
+def test_rows_without_a_journal_are_told_by_verify(done: Project, how: str) -> None:
+    damage(done, "lost")
+    if how == "empty":
+        (done.state / "journal.sqlite").touch()
+    elif how != "lost":
+        (done.state / "journal.sqlite").symlink_to("nowhere")
+    verified = done.classifyd("verify")
+    assert verified.returncode == 1
+    assert f"there is no journal, but {done.csv} has rows" in verified.stderr
+    assert "`classifyd rebuild`" in verified.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -217,3 +219,15 @@ def test_a_folder_that_every_user_can_write_to_is_refused(tmp_path: Path, name: 
     (tmp_path / name).chmod(0o1777)
     with pytest.raises(SettingsError, match=f"{name}: .* can be written by every user"):
         load(config)
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_folder_that_cannot_be_made(tmp_path: Path, command: str) -> None:
+    path = write(tmp_path, "inbox: in\nresults: /proc/results\nstate: state\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", command, "--config", str(path)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "/proc/results" in done.stderr
+    assert "Name another in config.yaml" in done.stderr or "cannot be written" in done.stderr
