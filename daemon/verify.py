@@ -128,10 +128,10 @@ def verify(settings: Settings) -> Verdict:
     try:
         opened = Journal.open(settings.state, read_only=True)
     except NoJournalError as error:
-        path = settings.results / FILE_NAME
-        if path.is_file() and path.stat().st_size > len(HEADER):
+        rows_file = settings.results / FILE_NAME
+        if rows_file.is_file() and rows_file.stat().st_size > len(HEADER):
             raise JournalError(
-                f"{error.path}: there is no journal, but {path} has rows. Put the state folder "
+                f"{error.path}: there is no journal, but {rows_file} has rows. Put the state folder "
                 "back, or make a journal from the rows with `classifyd rebuild`"
             ) from None
         raise
