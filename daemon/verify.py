@@ -131,8 +131,8 @@ def verify(settings: Settings) -> Verdict:
         rows_file = settings.results / FILE_NAME
         if rows_file.is_file() and rows_file.stat().st_size > len(HEADER):
             raise JournalError(
-                f"{error.path}: there is no journal, but {rows_file} has rows. Put the state folder "
-                "back, or make a journal from the rows with `classifyd rebuild`"
+                f"{error.path}: there is no journal, but {rows_file} has rows. Put the state "
+                "folder back, or make a journal from the rows with `classifyd rebuild`"
             ) from None
         raise
     with closing(opened) as journal:
