@@ -50,6 +50,16 @@ def test_a_formula_is_defused(start: str) -> None:
     assert cells[2] == "'" + start + "SUM(A1)"
 
 
+@pytest.mark.parametrize("start", "=+-@")
+def test_nor_is_there_one_for_a_reader_who_splits_at_semicolons(start: str) -> None:
+    """A spreadsheet does so where decimals have commas. A path comes back as it was all the same."""
+    name = b"/in/a;" + start.encode() + b"SUM(A1).jpg"
+    text = line(ROW._replace(path=escape(name), label=f"a;{start}SUM(A1)")).decode()
+    cells = [cell for row in csv.reader(io.StringIO(text), delimiter=";") for cell in row]
+    assert not [cell for cell in cells if cell.lstrip('"').startswith(FORMULA)]
+    assert unescape(escape(name)) == name
+
+
 def test_the_header_names_the_columns_that_users_rely_on() -> None:
     assert HEADER == (
         b"id,path,label,confidence,alternatives,status,reason,width,height,bytes,sha256,model,"
