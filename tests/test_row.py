@@ -52,7 +52,7 @@ def test_a_formula_is_defused(start: str) -> None:
 
 @pytest.mark.parametrize("start", "=+-@")
 def test_nor_is_there_one_for_a_reader_who_splits_at_semicolons(start: str) -> None:
-    """A spreadsheet does so where decimals have commas. A path comes back as it was all the same."""
+    """A spreadsheet does so where decimals have commas. A path comes back as it was."""
     name = b"/in/a;" + start.encode() + b"SUM(A1).jpg"
     text = line(ROW._replace(path=escape(name), label=f"a;{start}SUM(A1)")).decode()
     cells = [cell for row in csv.reader(io.StringIO(text), delimiter=";") for cell in row]
