@@ -16,7 +16,7 @@ import numpy as np
 from trials.patched import patched_project
 from trials.pictures import FORMATS, drawn, encoded, jpegs_and_pngs, mutated
 from trials.report import Report, Table
-from trials.subject import ROOT, compiled_cache
+from trials.subject import compiled_cache
 
 if TYPE_CHECKING:
     from daemon_process import Daemon, Project
@@ -30,11 +30,14 @@ CONTROL_PATIENCE_SECONDS = 3
 # Pictures for thumbnails are made, but none is kept.
 SETTINGS = {"thumbnails": {"when": "uncertain"}}
 # Workers that forget a row now and then.
-FORGETFUL = f"""
-import functools, sys
-sys.path.insert(0, {str(ROOT)!r})
-import daemon.pool
-daemon.service.Pool = functools.partial(daemon.pool.Pool, module="trials.forgetful_worker")
+FORGETFUL = """
+import itertools
+from daemon.journal import Journal
+finish, numbers = Journal.finish, itertools.count(1)
+def forgetful(self, outcomes, *rest, **named):
+    kept = [one._replace(row=None) if next(numbers) % 30 == 0 else one for one in outcomes]
+    return finish(self, kept, *rest, **named)
+Journal.finish = forgetful
 """
 
 
@@ -143,7 +146,7 @@ def run(work: Path, *, short: bool) -> Report:
 
 
 def control(work: Path) -> str:
-    """The same with workers that forget one row in thirty, and with a daemon that dies."""
+    """The same with a daemon that forgets one row in thirty, and with one that dies."""
     (work / "control").mkdir()
     project = patched_project(work / "control", compiled_cache(), FORGETFUL, **SETTINGS)
     with project.started("run") as daemon:
@@ -164,6 +167,6 @@ def control(work: Path) -> str:
     assert 1 <= lacking <= 150 // 30 + 1, found[0]
     assert "the daemon ended" in found[1], found[1]
     return (
-        f"With workers that forget one row in thirty, the trial fails at the first 150 files: "
+        f"With a daemon that forgets one row in thirty, the trial fails at the first 150 files: "
         f"{lacking} have no row. With a daemon that is killed, it fails, too."
     )

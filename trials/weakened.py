@@ -34,7 +34,7 @@ def claims_are_noted() -> None:
                 for job in jobs:
                     self._db.execute("DELETE FROM arrivals WHERE seq = ?", (job.seq,))
                     self._db.execute(
-                        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, NULL)",
                         (job.path, *job.signature),
                     )
         return jobs
