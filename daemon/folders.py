@@ -12,7 +12,7 @@ from daemon.errors import SettingsError
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import THUMBNAILS
 
-NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST)
+NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def prepare(state: Path, results: Path) -> None:

@@ -6,6 +6,7 @@ the power came back.
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import time
@@ -65,9 +66,11 @@ class Run:
                     lambda: self.subject.whole_lines().count(b"\n") > images // 2, daemon.output
                 )
                 self._recording.kill_soon(random.Random(SEED).randint(5, 40))
-                self.subject.put("one_more.jpg", 100_000)
-                daemon.process.wait(SECONDS)
-                return
+                for number in itertools.count(100_000):
+                    if daemon.process.poll() is not None:
+                        return
+                    self.subject.put(f"{number}.jpg", number)
+                    time.sleep(0.1)
             for number in new[:overwrite]:
                 self.subject.put(f"{number}.jpg", 10_000 + number)
             self._wait(self._is_done, daemon.output)

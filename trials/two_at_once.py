@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 THERE, ARRIVING = 20, 20  # images in the inbox at the start, and coming while they start
 FOLDER = 40  # images in the folder that is backfilled
 SECONDS = 60
-WITHOUT_LOCK = "from daemon.lock import StateLock; StateLock.acquire = lambda self, command: None"
+WITHOUT_LOCK = """
+from daemon.lock import Locks, StateLock
+StateLock.acquire = lambda self, command: None
+Locks.check = lambda self: None
+"""
 HELD = re.compile(r"`classifyd (run|backfill)`, process (\d+), since 20\d\d-\d\d-\d\dT[\d:]+\+")
 
 
@@ -238,7 +242,7 @@ def run(work: Path, *, short: bool) -> Report:
         result="Every image had one row and one thumbnail every time, `verify` ended with 0. The "
         "loser ended with 3 and named the command, process and start of the one that holds the "
         "lock; a backfill that lost filled the queue, waited for its rows and ended with 0.",
-        control="`StateLock.acquire` made to do nothing, two daemons: harm in "
+        control="`StateLock.acquire` and `Locks.check` made to do nothing, two daemons: harm in "
         f"{harmed} of {sum(broken.values())} starts ("
         + ", ".join(f"{wrong or 'none'}: {count}" for wrong, count in sorted(broken.items()))
         + ").",
