@@ -66,12 +66,12 @@ def hold_what_counts_as_synced(subject: Subject, live: bytes) -> None:
         with closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as journal:
             try:
                 ((synced,),) = journal.execute("SELECT synced FROM outbox")
-            except sqlite3.OperationalError:
-                return  # it was not begun yet
-            lines = journal.execute(
-                "SELECT line FROM results WHERE seq <= ? ORDER BY seq", [synced]
-            )
-            rows = HEADER + b"".join(line for (line,) in lines)
+                lines = journal.execute(
+                    "SELECT line FROM results WHERE seq <= ? ORDER BY seq", [synced]
+                )
+                rows = HEADER + b"".join(line for (line,) in lines)
+            except sqlite3.DatabaseError:
+                return  # it was not begun yet, or is damaged: the start shows it
     if synced and live.startswith(rows):  # else somebody had cut it just before
         text = subject.csv.read_bytes() if subject.csv.exists() else b""
         hold(text.startswith(rows), f"{synced} rows count as synced: {_difference(rows, text)}")
