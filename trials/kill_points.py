@@ -44,7 +44,8 @@ def trial(work: Path, point: str, count: int, patches: Sequence[str] = ()) -> No
     if point not in MEND:  # there, somebody has damaged it
         reader.look()
     ended = subject.finished("run", "--once", patches=patches)
-    hold(ended.process.returncode == 0, f"it does not start again: {ended.output[-400:]}")
+    words = ended.output.replace(str(subject.folder), "")[-300:].replace("\n", " ").strip()
+    hold(ended.process.returncode == 0, f"it does not start again: ...{words}")
     judge(subject, reader.seen)
 
 
