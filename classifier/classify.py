@@ -16,6 +16,7 @@ from classifier.engine import Engine, KerasEngine, LiteRTEngine, batch_sizes
 from classifier.errors import ImageError
 from classifier.header import DEFAULT_FORMATS, Format
 from classifier.read import MAX_BYTES, Signature, read
+from classifier.scores import looks_unknown, to_probabilities
 
 ALTERNATIVES = 3
 
@@ -26,6 +27,7 @@ class Prediction:
 
     label, confidence: the most probable class and its probability, 0..1; '' and 0 with an `error`.
     alternatives: the next classes with their probabilities, most probable first.
+    unknown: whether the image looks like none of the classes; False where the model cannot tell.
     width, height: of the image, in pixels; 0 where it could not be decoded.
     sha256, signature: of the bytes that were classified; None where they could not be read.
     picture: uint8 (rows, columns, 3) BGR of at most decode.PICTURE_SIDE, when asked for.
@@ -35,6 +37,7 @@ class Prediction:
     label: str = ""
     confidence: float = 0.0
     alternatives: tuple[tuple[str, float], ...] = ()
+    unknown: bool = False
     width: int = 0
     height: int = 0
     sha256: str | None = None
@@ -90,11 +93,15 @@ class Classifier:
         """Run the network once, so that the first batch of this size does not wait for memory to be
         laid out."""
         shape = (size, self.contract.height, self.contract.width, self.contract.channels)
-        self._engine.probabilities(np.zeros(shape, np.uint8))
+        self._engine.outputs(np.zeros(shape, np.uint8))
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (n, height, width, channels) as `decode` gives them ▸ float32 (n, classes)."""
-        return self._engine.probabilities(batch)
+        return to_probabilities(self.outputs(batch), self.contract)
+
+    def outputs(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same images ▸ what the network gives, float32 (n, outputs): see `Contract.output`."""
+        return self._engine.outputs(batch)
 
     def classify(
         self,
@@ -162,9 +169,12 @@ class Classifier:
             predictions.append(prediction)
             on_image()
         if decoded:
-            scores = self._engine.probabilities(np.stack([image.pixels for _, image in decoded]))
-            for row, (place, image) in zip(scores, decoded, strict=True):
-                predictions[place] = self._answered(predictions[place], image, row)
+            outputs = self.outputs(np.stack([image.pixels for _, image in decoded]))
+            scores = to_probabilities(outputs, self.contract)
+            unknown = looks_unknown(outputs, self.contract)
+            for (place, image), row, strange in zip(decoded, scores, unknown, strict=True):
+                answered = self._answered(predictions[place], image, row)
+                predictions[place] = replace(answered, unknown=bool(strange))
         on_image()
         return predictions
 

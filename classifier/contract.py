@@ -8,6 +8,7 @@ Only this module writes model files.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import unicodedata
 import zipfile
@@ -26,7 +27,8 @@ Output = Literal["softmax", "logits", "sigmoid"]
 MEMBER = "contract.json"
 JOINERS = "\u200c\u200d"  # of letters, in Persian and Hindi
 NO_SIGNS = "\ufffe\uffff"  # which XML, and so a spreadsheet, refuses
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # 1 has no temperature and no threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class Contract:
         scales inside, `0..1` wants them divided by 255, `-1..1` divided by 127.5, less 1.
     output: what the network gives: probabilities (`softmax`), `logits`, or one `sigmoid`.
     evidence: what was measured about it when it was made; for people, not for the program.
+    temperature: what logits are divided by, so that probabilities are as sure as they are right.
+    energy_threshold: an image whose `scores.energy` is below it looks like none of the classes;
+        None: the model cannot tell. Only of logits: probabilities do not say how large they were.
     """
 
     labels: tuple[str, ...]
@@ -58,6 +63,8 @@ class Contract:
     scaling: Scaling = "graph"
     output: Output = "softmax"
     evidence: dict[str, Any] = field(default_factory=dict, hash=False)
+    temperature: float = 1.0
+    energy_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
@@ -80,6 +87,13 @@ class Contract:
             raise ModelError(f"output is one of {', '.join(get_args(Output))}")
         if self.output == "sigmoid" and len(self.labels) != 2:
             raise ModelError(f"a sigmoid tells two classes apart, not {len(self.labels)}")
+        if not (_is_number(self.temperature) and 0.01 <= self.temperature <= 100):
+            raise ModelError(f"a temperature of {self.temperature!r} is out of range: 0.01 to 100")
+        if self.energy_threshold is not None:
+            if not _is_number(self.energy_threshold):
+                raise ModelError("energy_threshold must be a number")
+            if self.output != "logits":
+                raise ModelError("energy_threshold is for networks that give logits")
         if not isinstance(self.evidence, dict):
             raise ModelError("evidence must be names with their values")
 
@@ -101,9 +115,9 @@ class Contract:
         if not isinstance(said, dict) or "version" not in said:
             raise ModelError(f"its {MEMBER} does not say its version: make it anew")
         version = said.pop("version")
-        if version != VERSION:
+        if version not in READABLE:
             raise ModelError(
-                f"its contract has version {version!r}, and this classifyd reads {VERSION}: "
+                f"its contract has version {version!r}, and this classifyd reads up to {VERSION}: "
                 "update classifyd"
             )
         known = {item.name for item in fields(cls)}
@@ -116,6 +130,10 @@ class Contract:
         if not isinstance(said["labels"], list):  # a text is a sequence too, of letters
             raise ModelError(f"its {MEMBER} must hold a list of labels")
         return cls(**{**said, "labels": tuple(said["labels"])})
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _is_line_of_text(label: object) -> bool:

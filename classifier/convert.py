@@ -24,6 +24,7 @@ from classifier.contract import Contract, Description
 from classifier.engine import KerasEngine, LiteRTEngine, load_keras
 from classifier.errors import ModelError
 from classifier.limits import limit_this_process, memory_for
+from classifier.scores import to_probabilities
 
 PROBE_IMAGES = 64
 # How far a probability may lie from Keras's own: float32 sums in another order, and no more.
@@ -38,7 +39,7 @@ def convert(model: Path, draft: Path, description: Description | None) -> None:
     contract = contracts.read(model) or _contract_from(network, description)
     _check_fit(network, contract)
     probe = _probe(contract)
-    expected = KerasEngine(network, contract).probabilities(probe)
+    expected = to_probabilities(KerasEngine(network, contract).outputs(probe), contract)
     _check_probabilities(expected)
     note = _to_litert(network, contract, probe, expected, draft)
     (draft / "contract.json").write_text(contract.to_json(), encoding="utf-8")
@@ -129,7 +130,7 @@ def _to_litert(
     target = draft / "model.litert"
     try:
         target.write_bytes(_converted(network, contract, draft))
-        got = LiteRTEngine(target, contract).probabilities(probe)
+        got = to_probabilities(LiteRTEngine(target, contract).outputs(probe), contract)
     except (OSError, MemoryError):  # these say nothing about the network
         raise
     except Exception as error:  # whatever LiteRT cannot take still runs on Keras

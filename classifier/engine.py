@@ -1,4 +1,4 @@
-"""The compiled program, or Keras itself: a uint8 batch ▸ probabilities."""
+"""The compiled program, or Keras itself: a uint8 batch ▸ what the network gives for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from classifier.contract import Contract
 from classifier.errors import ModelError
 from classifier.quiet import quiet
+from classifier.scores import Scores
 
 # A batch is padded up to the next of these, so that memory is laid out once for each size.
 BATCH_SIZES = (1, 4, 16, 64)
@@ -20,27 +21,14 @@ BATCH_SIZES = (1, 4, 16, 64)
 MAX_PIXELS = 1 << 18
 
 Batch = NDArray[np.uint8]
-Scores = NDArray[np.float32]
 
 
 class Engine(Protocol):
     """Runs one network."""
 
-    def probabilities(self, batch: Batch) -> Scores:
-        """uint8 (n, height, width, channels) ▸ float32 (n, classes), each row summing to 1."""
+    def outputs(self, batch: Batch) -> Scores:
+        """uint8 (n, height, width, channels) ▸ float32 (n, outputs), as the network gives them."""
         ...
-
-
-def to_probabilities(outputs: Scores, contract: Contract) -> Scores:
-    """What the network gave, float32 (n, outputs), as probabilities (n, classes)."""
-    if contract.output == "sigmoid":
-        return np.concatenate([1 - outputs, outputs], axis=1)
-    if contract.output == "logits":
-        with np.errstate(invalid="ignore"):  # an infinite logit: `classify` sees the NaN
-            exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        result: Scores = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return result
-    return outputs
 
 
 def scaled(batch: Batch, contract: Contract) -> Scores:
@@ -90,14 +78,14 @@ class LiteRTEngine:
             self._interpreters[size] = interpreter
         return self._interpreters[size]
 
-    def probabilities(self, batch: Batch) -> Scores:
+    def outputs(self, batch: Batch) -> Scores:
         parts = []
         for padded, count in _parts(batch, batch_sizes(self._contract)):
             interpreter = self._interpreter(len(padded))
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], padded)
             interpreter.invoke()
             outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-            parts.append(to_probabilities(outputs[:count], self._contract))
+            parts.append(outputs[:count])
         return np.concatenate(parts)
 
 
@@ -112,12 +100,12 @@ class KerasEngine:
     def open(cls, path: Path, contract: Contract) -> KerasEngine:
         return cls(load_keras(path), contract)
 
-    def probabilities(self, batch: Batch) -> Scores:
+    def outputs(self, batch: Batch) -> Scores:
         parts = []
         # Padded too: Keras traces its graph anew for every batch size that it has not seen.
         for padded, count in _parts(batch, batch_sizes(self._contract)):
             outputs = self._model.predict_on_batch(scaled(padded, self._contract))
-            parts.append(to_probabilities(np.asarray(outputs)[:count], self._contract))
+            parts.append(np.asarray(outputs)[:count])
         return np.concatenate(parts)
 
 

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     scratch: Path  # where libraries may keep what they like
     thumbnails: str  # all, uncertain or none
     min_confidence: float
+    unknown: bool  # whether what looks like none of the classes is uncertain
     max_bytes: int
     max_pixels: int
     image_seconds: float  # of computing, for one image

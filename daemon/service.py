@@ -39,7 +39,7 @@ T = TypeVar("T")
 def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Program:
     """The model of the settings, compiled. Raises `ModelError`, and `CancelledError` if asked."""
     try:
-        return compiled(
+        program = compiled(
             settings.model,
             settings.state / "models",
             settings.description,
@@ -50,6 +50,12 @@ def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False
         if isinstance(error, NoRoomError) or full([settings.state]):
             raise DiskFullError(settings.state) from None
         raise
+    if settings.unknown and program.contract.energy_threshold is None:
+        raise ModelError(
+            f"{settings.model}: it cannot tell what is none of its classes. Train it anew with "
+            "classifyd-train, or set `unknown: false` in config.yaml"
+        )
+    return program
 
 
 @contextmanager
@@ -91,6 +97,7 @@ def opened(settings: Settings, signals: Signals, locks: Locks) -> Iterator[Works
         scratch=settings.state,
         thumbnails=settings.thumbnails.when,
         min_confidence=settings.min_confidence,
+        unknown=settings.unknown,
         max_bytes=int(limits.megabytes * 1e6),
         max_pixels=int(limits.megapixels * 1e6),
         image_seconds=limits.image_seconds,

@@ -75,6 +75,7 @@ class Settings(_Section):
     model_sha256: Annotated[str, AfterValidator(_digest)] | None = None
     labels: Labels | None = None
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
+    unknown: bool = False
     thumbnails: Thumbnails = Thumbnails()
     extensions: Annotated[
         tuple[Annotated[str, AfterValidator(_extension)], ...], Field(min_length=1, strict=False)

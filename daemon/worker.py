@@ -38,6 +38,7 @@ PIXEL_BYTES = 16
 FILE_COPIES = 3
 # For everything else, and for Keras, which lays out its graph anew for each size of batch.
 ROOM_BYTES, KERAS_ROOM_BYTES = 1 << 30, 8 << 30
+LIKE_NONE = "it looks like none of the classes"
 THUMBNAIL_BYTES = 64 << 20  # many times the largest file that a worker has to write
 
 
@@ -173,7 +174,8 @@ class Worker:
                 again=isinstance(prediction.error, UnreadableError),
             )
         row_id = identifier(job, prediction.sha256, self._model)
-        uncertain = prediction.confidence < self._plan.min_confidence
+        strange = self._plan.unknown and prediction.unknown
+        uncertain = strange or prediction.confidence < self._plan.min_confidence
         thumbnail = ""
         wanted = self._plan.thumbnails
         if wanted == "all" or (wanted == "uncertain" and uncertain):
@@ -188,7 +190,7 @@ class Worker:
                 f"{label}:{share:.2f}" for label, share in prediction.alternatives
             ),
             status="uncertain" if uncertain else "classified",
-            reason="",
+            reason=LIKE_NONE if strange else "",
             width=prediction.width,
             height=prediction.height,
             bytes=(prediction.signature or job.signature).size,

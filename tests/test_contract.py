@@ -91,7 +91,7 @@ def test_the_shipped_model_names_the_classes_of_cifar10(shipped_model: Path) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2, and this classifyd reads 1: update"),
+        ({"version": 3}, "version 3, and this classifyd reads up to 2: update"),
         ({"version": "1"}, "version '1'"),
         ({"version": None}, "does not say its version"),
         ({"colour": "blue"}, "not known here: colour"),
@@ -120,6 +120,11 @@ def test_the_shipped_model_names_the_classes_of_cifar10(shipped_model: Path) -> 
         ({"output": "argmax"}, "output is one of softmax, logits, sigmoid"),
         ({"output": "sigmoid", "labels": ["a", "b", "c"]}, "two classes apart, not 3"),
         ({"evidence": 0.99}, "evidence"),
+        ({"temperature": 0}, "temperature of 0 is out of range"),
+        ({"temperature": True}, "temperature of True is out of range"),
+        ({"temperature": float("nan")}, "temperature of nan is out of range"),
+        ({"energy_threshold": "high", "output": "logits"}, "must be a number"),
+        ({"energy_threshold": 1.5, "output": "softmax"}, "networks that give logits"),
     ],
 )
 def test_a_wrong_contract_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ MakePool = Callable[..., Pool]
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     program = Program(Path("a.keras"), "0" * 64, Contract(("a", "b"), 8, 8, 3), None, "")
-    return Plan(program, tmp_path, tmp_path, "none", 0.0, 1_000_000, 1_000_000, 10, DEFAULT_FORMATS)
+    return Plan(
+        program, tmp_path, tmp_path, "none", 0.0, False, 1_000_000, 1_000_000, 10, DEFAULT_FORMATS
+    )
 
 
 @pytest.fixture
