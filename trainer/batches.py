@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,21 +12,35 @@ from numpy.typing import NDArray
 from trainer.data import THREADS, Samples
 from trainer.errors import DataError
 
+# (pixels, their indices, the epoch) ▸ pixels, all uint8 (n, height, width, channels).
+Augment = Callable[[NDArray[np.uint8], NDArray[np.int64], int], NDArray[np.uint8]]
+
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """float32 pixels 0..255 (n, height, width, channels) and int64 labels (n,), batch by batch.
 
-    seed: the order is drawn anew for every epoch; None keeps it as it is.
+    seed: the order is drawn anew for every epoch, from the seed and the epoch; None keeps it.
+    augment: changes the pixels of a batch before they are given.
+    epoch: the first one, from 0.
     """
 
-    def __init__(self, samples: Samples, batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        seed: int | None = None,
+        augment: Augment | None = None,
+        epoch: int = 0,
+    ) -> None:
         super().__init__(workers=THREADS)
         self._samples = samples
         self._batch_size = batch_size
-        self._random = None if seed is None else np.random.default_rng(seed)
+        self._seed = seed
+        self._augment = augment
+        self._epoch = epoch
         self._order = np.arange(len(samples.labels))
         self.failure: DataError | None = None  # Keras buries it under its own errors
-        self.on_epoch_end()
+        self._shuffle()
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
@@ -37,8 +52,15 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         except DataError as error:
             self.failure = error
             raise
+        if self._augment is not None:
+            pixels = self._augment(pixels, chosen, self._epoch)
         return pixels.astype(np.float32), self._samples.labels[chosen]
 
     def on_epoch_end(self) -> None:
-        if self._random is not None:
-            self._random.shuffle(self._order)
+        self._epoch += 1
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        if self._seed is not None:
+            random = np.random.default_rng((self._seed, self._epoch))
+            self._order = random.permutation(len(self._order))

@@ -1,0 +1,91 @@
+"""A training, as far as it got, in one file: written after every epoch, read by `--resume`."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.durable import sync_file, sync_folder
+from trainer.errors import TrainerError
+
+Arrays = list[NDArray[Any]]
+
+
+@dataclass
+class Progress:
+    """What was reached.
+
+    plan: what decides over the training; only the same training can go on from here.
+    epoch: how many were finished. history: by metric, a value for each of them.
+    weights, optimizer: of the last epoch; best: weights of the epoch `best_epoch`, from 1.
+    """
+
+    plan: dict[str, Any]
+    epoch: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    weights: Arrays = field(default_factory=list)
+    optimizer: Arrays = field(default_factory=list)
+    best: Arrays = field(default_factory=list)
+    best_epoch: int = 0
+
+    _ARRAYS = ("weights", "optimizer", "best")
+
+    def save(self, path: Path) -> None:
+        """Put it into the place of the last one, whole or not at all."""
+        said = {k: v for k, v in vars(self).items() if k not in self._ARRAYS}
+        content = io.BytesIO()
+        arrays = {
+            f"{name}{number}": array
+            for name in self._ARRAYS
+            for number, array in enumerate(getattr(self, name))
+        }
+        np.savez(content, said=np.array(json.dumps(said)), **arrays)
+        write_whole(path, content.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Progress:
+        """Raises `TrainerError` if there is none, or if it is damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                progress = cls(**json.loads(str(file["said"])))
+                for name in cls._ARRAYS:
+                    count = sum(key.rstrip("0123456789") == name for key in file.files)
+                    setattr(progress, name, [file[f"{name}{i}"] for i in range(count)])
+                return progress
+        except FileNotFoundError:
+            raise TrainerError(
+                f"{path}: there is no training to go on with: leave --resume out"
+            ) from None
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise TrainerError(
+                f"{path}: this is damaged ({error}): delete it, and train without --resume"
+            ) from None
+
+    def check(self, plan: dict[str, Any], path: Path) -> None:
+        """Raise `TrainerError` if this is the beginning of another training."""
+        known = self.plan.keys() | plan.keys()
+        if differing := sorted(k for k in known if self.plan.get(k) != plan.get(k)):
+            raise TrainerError(
+                f"{path}: this is the beginning of another training; it differs in "
+                f"{', '.join(differing)}. Give the same data and options again, or delete it and "
+                "train without --resume"
+            )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that its name holds the old content or all of the new, on the disk."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        draft = Path(folder) / path.name
+        draft.write_bytes(content)
+        sync_file(draft)
+        draft.replace(path)
+    sync_folder(path.parent)

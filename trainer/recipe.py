@@ -1,0 +1,75 @@
+"""How to train each network, with a reason for every figure that somebody may want to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from trainer.errors import TrainerError
+
+NetworkName = Literal["readme", "accurate"]
+NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
+EPOCHS: dict[NetworkName, int] = {"readme": 10, "accurate": 8}
+# A small data set is gone through more often: this many batches make a training.
+STEPS: dict[NetworkName, int] = {"readme": 3000, "accurate": 400}
+FULL_BATCH = 1000  # of the accurate network; its rates are for this size
+MIN_SIDE = {"readme": 24, "accurate": 16}  # pixels that are left after all its pooling
+MAX_SIDE = 512
+HELD_OUT, MAX_HELD_OUT, HELD_OUT_IMAGES = 0.05, 0.2, 200
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training, but for its data. All of it decides what comes out.
+
+    patience: stop when so many epochs brought nothing better on the held-out images; None: never.
+    mirror: whether a mirrored image still shows its class.
+    """
+
+    network: NetworkName
+    epochs: int
+    batch_size: int
+    seed: int
+    height: int
+    width: int
+    channels: int
+    patience: int | None
+    mirror: bool
+    start: str | None = None  # the digest of the model that it goes on from
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.height, self.width, self.channels
+
+
+def recipe_for(
+    images: int,
+    network: NetworkName = "readme",
+    *,
+    shape: tuple[int, int, int] = (32, 32, 3),
+    epochs: int | None = None,
+    seed: int = 1,
+    patience: int | None = None,
+    mirror: bool = True,
+    start: str | None = None,
+) -> Recipe:
+    """The recipe for so many training images, where the user does not say otherwise."""
+    if not MIN_SIDE[network] <= min(shape[:2]) <= max(shape[:2]) <= MAX_SIDE:
+        raise TrainerError(
+            f"the network {network} takes pictures of {MIN_SIDE[network]} to {MAX_SIDE} pixels a "
+            f"side, not {max(shape[:2])}: give another --input-size"
+        )
+    batch_size = 32
+    if network == "accurate":
+        batch_size = max(32, min(FULL_BATCH, images // 25))
+    if epochs is None:
+        steps = -(-images // batch_size)
+        epochs = max(EPOCHS[network], -(-STEPS[network] // steps))
+    if patience is None and network == "readme":
+        patience = 20
+    return Recipe(network, epochs, batch_size, seed, *shape, patience, mirror, start)
+
+
+def held_out_share(images: int) -> float:
+    """Which part of the training images is kept for validation and calibration: 200 of a few."""
+    return min(MAX_HELD_OUT, max(HELD_OUT, HELD_OUT_IMAGES / max(1, images)))
