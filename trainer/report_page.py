@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer.findings import strange_columns
 
+MOST_OFTEN = 5  # confusions that are named
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1f2933; background: #fff; margin: 2.5rem auto;
   max-width: 52rem; padding: 0 1.2rem; }
@@ -47,6 +48,7 @@ def page(said: dict[str, Any], plots: Mapping[str, bytes]) -> str:
         "<h2>What does it take for what?</h2>",
         "<p>Each row is what the images are, each column what was answered. The dark diagonal is "
         "what was right.</p>",
+        _confusions(said["confusion"], said["labels"]),
         pictures["confusion.png"],
         _classes(said["classes"]),
         "<h2>Can its confidence be believed?</h2>",
@@ -106,6 +108,25 @@ def _classes(classes: list[dict[str, Any]]) -> str:
     )  # fmt: skip
     table = _table(("class", "images", "found (recall)", "answers", "right (precision)"), rows)
     return f"<p>Class by class:</p>{table}"
+
+
+def _confusions(matrix: list[list[int]], labels: list[str]) -> str:
+    found = sorted(
+        (
+            (count, row, column)
+            for row, counts in enumerate(matrix)
+            for column, count in enumerate(counts)
+            if row != column and count
+        ),
+        reverse=True,
+    )[:MOST_OFTEN]
+    if not found:
+        return "<p>Not one image was taken for another class.</p>"
+    words = (
+        f"{escape(labels[row])} for {escape(labels[column])} ({count:,} of {sum(matrix[row]):,})"
+        for count, row, column in found
+    )
+    return f"<p>Most often it took {', '.join(words)}.</p>"
 
 
 def _calibration(said: dict[str, Any]) -> str:

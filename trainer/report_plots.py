@@ -18,13 +18,13 @@ from matplotlib.ticker import PercentFormatter
 from trainer.evaluate import Mistake
 from trainer.measure import Classes, Coverage, OperatingPoint, Reliability, wilson
 
-INK, QUIET, GRID, ACCENT, BEFORE, WRONG = (
-    "#1f2933", "#616e7c", "#e4e7eb", "#1f6feb", "#9aa5b1", "#c2410c",
-)  # fmt: skip
+INK, QUIET, GRID = "#1f2933", "#616e7c", "#e4e7eb"
+ACCENT, MUTED, BEFORE, WRONG = "#1f6feb", "#9aa5b1", "#f5b433", "#c2410c"
 LONGEST_NAME = 22  # characters of a class name that are shown
 NUMBERED = 25  # with more classes, a confusion matrix shows colours alone
 NAMED = 130  # and with more than these, no names
 COLUMNS = 4  # of pictures
+TELLING = 10  # images of a bin, below which its interval says nothing
 MISSING_GLYPH = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -70,8 +70,10 @@ def confusion(matrix: Classes, labels: Sequence[str]) -> bytes:
     count = len(labels)
     numbered = count <= NUMBERED
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = float(np.clip((0.5 if numbered else 0.13) * count, 2, 15))
-    figure = _figure(side + 2.2, side + 1.9)
+    names = [shown(label) for label in labels]
+    side = float(np.clip((0.44 if numbered else 0.13) * count, 2.6, 14))
+    room = 0.8 + (0.08 if numbered else 0.05) * max(map(len, names))
+    figure = _figure(side + room, side + room)
     axes = figure.subplots()
     # Of the root, so that a few percent of mistakes can be seen at all.
     axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
@@ -83,7 +85,7 @@ def confusion(matrix: Classes, labels: Sequence[str]) -> bytes:
         axes.set_xticks([])
         axes.set_yticks([])
     else:
-        names, size = [shown(label) for label in labels], 9 if numbered else 5.5
+        size = 9 if numbered else 5.5
         axes.set_yticks(range(count), names, fontsize=size)
         axes.set_xticks(
             range(count), names, fontsize=size, rotation=45 if numbered else 90,
@@ -108,13 +110,13 @@ def reliability(found: Reliability, before: Reliability | None) -> bytes:
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     bins = len(found.counts)
     edges = np.arange(bins) / bins
-    held = np.flatnonzero(found.counts)
-    spans = np.array([wilson(round(found.accuracy[i] * found.counts[i]), int(found.counts[i]))
-                      for i in held])  # fmt: skip
     axes.bar(edges, np.nan_to_num(found.accuracy), 1 / bins, align="edge", color=ACCENT, alpha=0.85,
              edgecolor="white", label=f"this model: {_percent(found.calibration_error)} off on "
              "average")  # fmt: skip
-    axes.vlines(edges[held] + 0.5 / bins, *spans.T, color=INK, linewidth=1, alpha=0.6)
+    for place in np.flatnonzero(found.counts >= TELLING):
+        count = int(found.counts[place])
+        low, high = wilson(round(found.accuracy[place] * count), count)
+        axes.vlines(edges[place] + 0.5 / bins, low, high, color=INK, linewidth=1, alpha=0.6)
     if before is not None:
         known = before.counts > 0
         axes.plot(
@@ -128,7 +130,7 @@ def reliability(found: Reliability, before: Reliability | None) -> bytes:
     axes.legend(fontsize=8.5, frameon=False, loc="upper left")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    below.bar(edges, found.counts / found.counts.sum(), 1 / bins, align="edge", color=BEFORE,
+    below.bar(edges, found.counts / found.counts.sum(), 1 / bins, align="edge", color=MUTED,
               edgecolor="white")  # fmt: skip
     _dress(below, "", "confidence of the answer", "share of images")
     for each in (axes, below):
@@ -142,7 +144,7 @@ def coverage(curve: Coverage, point: OperatingPoint | None) -> bytes:
     """How right the answers are if only the most confident ones are taken."""
     figure = _figure(6.4, 4.2)
     axes = figure.subplots()
-    axes.plot(curve.coverage, curve.accuracy, color=ACCENT, linewidth=1.8)
+    axes.plot(curve.coverage, curve.accuracy, color=ACCENT, linewidth=1.8, clip_on=False)
     axes.plot(
         curve.coverage[-1], curve.accuracy[-1], "o", color=ACCENT, markersize=6, clip_on=False,
         label=f"all are answered: {_percent(float(curve.accuracy[-1]))} are right",
@@ -150,7 +152,7 @@ def coverage(curve: Coverage, point: OperatingPoint | None) -> bytes:
     if point is not None:
         axes.plot(
             point.coverage, point.precision, "D", color=WRONG, markersize=6, clip_on=False,
-            label=f"min_confidence {point.min_confidence:g}: {_percent(point.coverage)} are "
+            label=f"min_confidence {point.min_confidence}: {_percent(point.coverage)} are "
             f"answered, {_percent(point.precision)} of these right",
         )  # fmt: skip
     _dress(axes, "What leaving out the unsure answers gains", "share of images that is answered",
