@@ -129,16 +129,17 @@ def test_evaluate_agrees_with_the_metrics(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where the compiled model is kept
-    assert main(["evaluate", str(trained[0]), "--data", str(discs)]) == 0
+    report = ["--report", str(tmp_path / "report")]
+    assert main(["evaluate", str(trained[0]), "--data", str(discs), *report]) == 0
     test = json.loads(trained[0].with_suffix(".metrics.json").read_text())["test"]
     said, loud = capfd.readouterr()
     assert said.startswith("discs, 30 images: loss ")
-    assert said.endswith(f"accuracy {100 * test['accuracy']:.2f}%\n")
+    assert said.splitlines()[0].endswith(f"accuracy {100 * test['accuracy']:.2f}%")
     assert float(said.split()[4].rstrip(",")) == pytest.approx(test["loss"], abs=2e-4)
     assert loud == ""
 
     # Class folders alone are all tested, and an image that cannot be read counts for nothing.
-    assert main(["evaluate", str(trained[0]), "--data", str(discs / "train")]) == 0
+    assert main(["evaluate", str(trained[0]), "--data", str(discs / "train"), *report]) == 0
     assert capfd.readouterr().out.startswith("train, 120 images: ")
 
     shutil.copytree(discs / "test", tmp_path / "other")

@@ -88,8 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a model on labelled images",
-        description="Print loss and accuracy of a model on the test/ part of a folder, or on all "
-        "of it if it has none, by the program that serves.",
+        description="Measure a model on the test/ part of a folder, or on all of it if it has "
+        "none, by the program that serves: how often it is right, whether it is as sure as it is "
+        "right, what it mistakes for what, and what it says of pictures of no class.",
     )
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="a .keras file")
     evaluate.add_argument(
@@ -97,6 +98,16 @@ def _parser() -> argparse.ArgumentParser:
         help="images in folders named after the model's classes",
     )  # fmt: skip
     evaluate.add_argument("--data-name", metavar="TEXT", help="what the report calls the data")
+    evaluate.add_argument(
+        "--report", type=Path, metavar="FOLDER",
+        help="where figures and pictures are written (default: MODEL's name with .report, beside "
+        "it)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--target-precision", type=_share, default=0.99, metavar="P",
+        help="find the lowest min_confidence at which this share of the answers is right "
+        "(default: 0.99)",
+    )  # fmt: skip
     return parser
 
 
@@ -104,6 +115,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 1, as 0.99")
     return value
 
 
@@ -141,12 +159,16 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from trainer import findings, report
     from trainer.evaluate import evaluate
 
-    result, images = evaluate(arguments.model, arguments.data)
-    name = arguments.data_name or Path(arguments.data).resolve().name
-    print(f"{name}, {images:,} images: loss {result['loss']:.4f}, "
-          f"accuracy {100 * result['accuracy']:.2f}%")  # fmt: skip
+    folder = arguments.report or arguments.model.with_suffix(".report")
+    report.check_writable(folder)
+    answers = evaluate(arguments.model, arguments.data, name=arguments.data_name)
+    found = findings.findings(answers, arguments.target_precision)
+    print(*findings.lines(findings.metrics(found)), sep="\n")
+    report.write(report.files(found), folder)
+    print(f"report: {folder / report.PAGE}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
