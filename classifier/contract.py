@@ -8,7 +8,7 @@ Only this module writes model files.
 from __future__ import annotations
 
 import json
-import math
+import sys
 import tempfile
 import unicodedata
 import zipfile
@@ -133,7 +133,9 @@ class Contract:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    # Compared, not converted: a JSON integer can be larger than any float.
+    largest = sys.float_info.max
+    return type(value) in (int, float) and -largest <= value <= largest  # type: ignore[operator]
 
 
 def _is_line_of_text(label: object) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from classifier.contract import Contract
 from daemon.folders import prepare
 from daemon.row import word
 from daemon.service import program_of
 from daemon.settings import Settings
+from daemon.worth import worth
 
 
 def lines(settings: Settings) -> Iterator[str]:
@@ -19,10 +21,22 @@ def lines(settings: Settings) -> Iterator[str]:
     yield f"results    {settings.results}"
     yield f"state      {settings.state}"
     pinned = " (pinned)" if settings.model_sha256 else ""
-    yield f"model      {word(program.digest, 12)}{pinned} {settings.model}"
+    name = f"{word(program.digest, 12)}{pinned} {settings.model}"
+    yield f"model      {name}: {worth(contract.evidence)}"
     size = f"{contract.height}x{contract.width}x{contract.channels}"
     yield f"input      {size}, pixels scaled by: {contract.scaling}"
     yield f"classes    {len(contract.labels)}: {', '.join(contract.labels)}"
+    as_it_is = ", as the network gives it" if contract.temperature == 1 else ""
+    yield f"confidence temperature {contract.temperature:g}{as_it_is}"
+    yield f"unknown    {_unknown(contract, asked=settings.unknown)}"
     yield f"runs on    {'LiteRT' if program.litert else 'Keras'}: {program.note}"
     yield f"workers    {settings.worker_count}"
     yield "The configuration is right."
+
+
+def _unknown(contract: Contract, *, asked: bool) -> str:
+    """Whether the model can tell what is none of its classes, and whether that is asked of it."""
+    if contract.energy_threshold is None:
+        return "it cannot tell what is none of its classes"
+    told = f"it can tell what is none of its classes (energy below {contract.energy_threshold:g})"
+    return told if asked else f"{told}; `unknown: true` asks it to"

@@ -28,6 +28,7 @@ class Holder(NamedTuple):
     command: str
     since: str  # UTC, ISO 8601
     paused: str = ""
+    model: str = ""  # the SHA-256, 64 hex digits, of the one that it runs; "" before it is loaded
 
     def __str__(self) -> str:
         return f"`classifyd {self.command}`, process {self.pid}, since {self.since}"
@@ -66,6 +67,11 @@ class StateLock:
     def pause(self, reason: str) -> None:
         """Let others know that nothing is done, and why; with no reason: that it goes on."""
         self._write(self._holder._replace(paused=f"since {_now()}: {reason}" if reason else ""))
+
+    def note_model(self, digest: str) -> None:
+        """Let others know which model runs: the file that it came from may be another by now."""
+        self._holder = self._holder._replace(model=digest)
+        self._write(self._holder)
 
     def _write(self, holder: Holder) -> None:
         assert self._fd is not None

@@ -90,6 +90,7 @@ def opened(settings: Settings, signals: Signals, locks: Locks) -> Iterator[Works
         "model %s (%s): %d classes; %s",
         word(program.digest, 12), settings.model.name, len(program.contract.labels), program.note,
     )  # fmt: skip
+    locks.state.note_model(program.digest)
     limits = settings.limits
     plan = Plan(
         program=program,

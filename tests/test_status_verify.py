@@ -12,11 +12,17 @@ import pytest
 from conftest import DrawImage
 from daemon_process import SECONDS, Project
 
+from classifier import contract as contracts
+from classifier.modelfile import digest_of
 from daemon.journal import Journal
-from daemon.settings import load
+from daemon.row import word
+from daemon.settings import DEFAULT_MODEL, load
 from daemon.verify import MAX_NAMED, row_faults, verify
+from daemon.worth import worth
 
 COUNT = 12
+SHIPPED = contracts.read(DEFAULT_MODEL) or pytest.fail("the shipped model carries a contract")
+MODEL = word(digest_of(DEFAULT_MODEL), 12)
 
 
 @pytest.fixture
@@ -61,12 +67,13 @@ def test_status_tells_what_is_going_on(project: Project, draw_image: DrawImage) 
     assert before.returncode == 0
     assert before.stdout == (
         "running    no\n"
+        f"model      {MODEL} image_classifier.keras: {worth(SHIPPED.evidence)}\n"
         f"inbox      {project.inbox}\n"
         f"rows       none: nothing was classified yet into {project.results}\n"
     )
     project.configure(workers=1, batch={"size": 1})
-    for number in range(100):
-        draw_image(project.inbox / f"{number:02}.jpg", number)
+    for number in range(400):
+        draw_image(project.inbox / f"{number:03}.jpg", number)
     (project.inbox / "text.jpg").write_text("no image")
     with project.started("run") as daemon:
         project.wait_for_rows(1)
@@ -74,22 +81,22 @@ def test_status_tells_what_is_going_on(project: Project, draw_image: DrawImage) 
         assert f"running    `classifyd run`, process {daemon.pid}, since 2" in during
         assert daemon.stop() == 0
     rows = len(project.rows)
-    assert 0 < rows < 101
+    assert 0 < rows < 401
     stopped = project.classifyd("status").stdout
     assert f"rows       {rows} (" in stopped
     assert re.search(
-        rf"^waiting    {101 - rows}, the oldest since .*; `classifyd run` goes on with them$",
+        rf"^waiting    {401 - rows}, the oldest since .*; `classifyd run` goes on with them$",
         stopped, re.MULTILINE,
     )  # fmt: skip
 
     assert project.classifyd("run", "--once").returncode == 0
     after = project.classifyd("status").stdout.splitlines()
     assert after[0] == "running    no"
-    assert after[3] == "rows       101 (100 classified, 1 failed)"
-    assert after[4].startswith("last row   2")
-    assert after[5] == "waiting    0"
-    assert after[6].startswith("failed     1: the content is not a JPEG")
-    assert after[6].endswith(f", such as {project.inbox}/text.jpg")
+    assert after[4] == "rows       401 (400 classified, 1 failed)"
+    assert after[5].startswith("last row   2")
+    assert after[6] == "waiting    0"
+    assert after[7].startswith("failed     1: the content is not a JPEG")
+    assert after[7].endswith(f", such as {project.inbox}/text.jpg")
 
 
 def test_status_into_a_pipe_that_is_closed(done: Project) -> None:
