@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -23,6 +23,11 @@ from trainer.__main__ import main
 SHAPE = (32, 32, 3)
 COLOURS = {"blue": (255, 60, 60), "green": (60, 255, 60), "red": (60, 60, 255)}
 COMMAND = [sys.executable, "-m", "trainer"]
+# As if no pixels fitted into memory: every image is read anew in every epoch.
+FROM_DISK = (
+    "import sys, trainer.screening; trainer.screening.KEPT_BYTES = 0; "
+    "from trainer.__main__ import main; sys.exit(main())"
+)
 
 
 def draw_discs(folder: Path, count: int, seed: int) -> None:
@@ -165,12 +170,15 @@ def test_the_seed_decides_the_weights(
 
 
 def interrupted(
-    data: Path, output: Path, disturb: Callable[[subprocess.Popen[str]], None]
+    data: Path,
+    output: Path,
+    disturb: Callable[[subprocess.Popen[str]], None],
+    command: Sequence[str] = COMMAND,
 ) -> tuple[int, str]:
     """Disturb a training that has got to its third epoch; its exit code and its last line."""
     arguments = ["train", "--data", data, "--epochs", "100000", "--output", output]
     with subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert any(line.startswith("Epoch 3/") for line in process.stdout)
@@ -193,7 +201,12 @@ def test_an_interrupted_training_leaves_the_old_model(few: Path, tmp_path: Path)
 def test_an_image_that_goes_away_meanwhile_is_named(few: Path, tmp_path: Path) -> None:
     gone = few / "train" / "red" / "1.png"
     output = tmp_path / "model.keras"
-    code, said = interrupted(few, output, lambda _: gone.rename(tmp_path / "elsewhere.png"))
+    code, said = interrupted(
+        few,
+        output,
+        lambda _: gone.rename(tmp_path / "elsewhere.png"),
+        [sys.executable, "-c", FROM_DISK],
+    )
     assert code == 2
     # One of the two is held out, and either is looked at in every epoch.
     assert said == f"classifyd-train: '{gone}': the file was gone before it could be read"

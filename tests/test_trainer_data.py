@@ -29,7 +29,8 @@ def pets(tmp_path: Path, draw_image: DrawImage) -> Path:
 
 def names(samples: object) -> list[str]:
     assert isinstance(samples, FileSamples)
-    return [f"{path.parent.name}/{path.name}" for path in samples.paths]
+    paths = [Path(samples.path(index)) for index in range(len(samples.labels))]
+    return [f"{path.parent.name}/{path.name}" for path in paths]
 
 
 def test_class_folders_alone(pets: Path) -> None:
@@ -124,7 +125,8 @@ def test_what_would_fail_at_the_end_fails_before_the_training(pets: Path) -> Non
         f"{pets}.keras: this is a folder; the model needs the name of a file",
         f"{pets}/cat/0.png/model.keras: the model could not be written here: "
         f"[Errno 17] File exists: '{pets}/cat/0.png'",
-        r"a class name must be one line of text, and 'd\udcf6g' is not",
+        rf"{pets}: a class name must be one line of text, and 'd\udcf6g' is not: rename this "
+        "folder",
         "none of the training images of these classes can be read: cat",
     ]
     assert done.stdout == ""

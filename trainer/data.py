@@ -1,109 +1,34 @@
-"""Folders of class folders, or CIFAR-10 ▸ samples: uint8 images and integer labels.
-
-Files are read through `classifier.read` and `classifier.decode`, as serving does.
-"""
+"""Folders of class folders, or CIFAR-10 ▸ a data set, or an error that says what to do about it."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.decode import decode
-from classifier.errors import ImageError
+from classifier.contract import Contract
+from classifier.errors import ModelError
 from classifier.quiet import quiet
-from classifier.read import read
+from trainer.duplicates import warn_of_copies, warn_of_leaks
 from trainer.errors import DataError
+from trainer.files import PassedOver, find_images, listing, shown
+from trainer.samples import ArraySamples, FileSamples, Samples
+from trainer.screening import THREADS
+
+__all__ = ["THREADS", "DataSet", "FileSamples", "Samples", "hold_out", "load", "load_folder"]
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 CIFAR10_LABELS = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-THREADS = 2  # OpenCV decodes outside Python's lock
-
-
-class Samples(Protocol):
-    """Images with their labels, some of which are taken at a time."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """int64 (n,): the class of every image."""
-        ...
-
-    def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8 (len(indices), height, width, channels)."""
-        ...
-
-    def subset(self, indices: NDArray[np.int64]) -> Samples:
-        """These images alone, in this order."""
-        ...
-
-    def readable(self) -> Samples:
-        """Those of them that can be decoded; the log says which cannot."""
-        ...
-
-
-@dataclass(frozen=True)
-class FileSamples:
-    """Images on disk; a batch is decoded when it is asked for, so memory does not grow with n."""
-
-    paths: tuple[Path, ...]
-    labels: NDArray[np.int64]
-    shape: tuple[int, int, int]  # height, width, channels
-
-    def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        return np.stack([self._decoded(index) for index in indices])
-
-    def subset(self, indices: NDArray[np.int64]) -> FileSamples:
-        return FileSamples(tuple(self.paths[i] for i in indices), self.labels[indices], self.shape)
-
-    def readable(self) -> FileSamples:
-        """Those of them that can be decoded. Reads all of them once."""
-
-        def is_readable(index: int) -> bool:
-            try:
-                self._decoded(index)
-            except DataError as error:
-                log.warning("left out: %s", error)
-                return False
-            return True
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            return self.subset(np.flatnonzero([*pool.map(is_readable, range(len(self.paths)))]))
-
-    def _decoded(self, index: int | np.int64) -> NDArray[np.uint8]:
-        path = self.paths[index]
-        try:
-            # Links are followed: a data set may well be made of links into another one.
-            return decode(read(os.path.realpath(path)).data, *self.shape).pixels
-        except ImageError as error:
-            raise DataError(f"{str(path)!r}: {error}") from None
-
-
-@dataclass(frozen=True)
-class ArraySamples:
-    """Images in memory, uint8 (n, height, width, channels)."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.images[indices]
-
-    def subset(self, indices: NDArray[np.int64]) -> ArraySamples:
-        return ArraySamples(self.images[indices], self.labels[indices])
-
-    def readable(self) -> ArraySamples:
-        return self
+# What people call the parts of a data set. Folders of such names alone are not taken for classes.
+PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
 
 
 @dataclass(frozen=True)
@@ -115,6 +40,27 @@ class DataSet:
     train: Samples
     test: Samples | None
 
+    def readable(self) -> DataSet:
+        """Without the images that cannot be decoded, which the log tells. It warns of images that
+        are there twice, too. Raises `DataError` for a class that has no other."""
+        train, test = self.train.readable(), self.test and self.test.readable()
+        for part, samples in (("training", train), ("test", test)):
+            if samples is not None and (gone := {*range(len(self.names))} - {*samples.labels}):
+                names = ", ".join(shown(self.names[label]) for label in sorted(gone))
+                raise DataError(f"none of the {part} images of these classes can be read: {names}")
+        if isinstance(train, FileSamples):
+            warn_of_copies(train)
+            if isinstance(test, FileSamples):
+                warn_of_leaks(train, test)
+        return replace(self, train=train, test=test)
+
+    @property
+    def left_out(self) -> Iterator[tuple[str, str]]:
+        """(path, reason) of every image that `readable` left out."""
+        for samples in (self.train, self.test):
+            if isinstance(samples, FileSamples):
+                yield from samples.left_out
+
 
 def load(data: str, shape: tuple[int, int, int]) -> DataSet:
     """`cifar10`, or a folder: `train/<class>/…` with `test/<class>/…`, or `<class>/…` alone."""
@@ -125,61 +71,119 @@ def load_folder(folder: Path, shape: tuple[int, int, int]) -> DataSet:
     """A data set on disk. Raises `DataError` if its folders are not as they should be."""
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: there is no such folder. Give a folder that has one folder of images for "
-            "every class, or `--data cifar10`"
+            f"{shown(folder)}: there is no such folder. Give a folder that has one folder of "
+            "images for every class, or `--data cifar10`"
         )
+    inside = listing(folder)
     # With no folder inside, `train` is a class like any other: pictures of trains.
-    is_split = bool(_folders(folder / "train"))
+    is_split = "train" in inside.folders and bool(listing(folder / "train").folders)
+    if not is_split and inside.folders and {name.lower() for name in inside.folders} <= PARTS:
+        raise DataError(
+            f"{shown(folder)}: its folders are called {_listed(inside.folders)}, which are parts "
+            "of a data set and no classes. Make them train/<class>/... and, if you like, "
+            "test/<class>/..., with one folder of images for every class"
+        )
     train_folder = folder / "train" if is_split else folder
     names = class_names(train_folder)
     test = None
-    if is_split and (folder / "test").is_dir():
-        if differing := sorted(set(_folders(folder / "test")) ^ set(names)):
-            raise DataError(
-                f"{folder}: train/ and test/ must hold the same classes, but these are in one "
-                f"alone: {', '.join(differing)}"
-            )
-        test = load_classes(folder / "test", names, shape)
+    if is_split:
+        if unused := sorted({*inside.folders} - {"train", "test"}):
+            log.warning("%s: not used, as they are neither train nor test: %s", shown(folder),
+                        _listed(unused))  # fmt: skip
+        _warn_of_strays(folder, inside.images)
+        if "test" in inside.folders:
+            test = _load_test(folder / "test", names, shape)
     name = folder.resolve().name
     return DataSet(name, names, load_classes(train_folder, names, shape), test)
 
 
-def _folders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _load_test(folder: Path, names: Sequence[str], shape: tuple[int, int, int]) -> FileSamples:
+    inside = listing(folder)
+    if {*inside.folders} != {*names}:
+        raise DataError(
+            f"{shown(folder.parent)}: train/ and test/ must hold the same classes, but "
+            f"{difference(names, inside.folders)}"
+        )
+    _warn_of_strays(folder, inside.images)
+    return load_classes(folder, names, shape)
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """The folders in a folder, sorted: a class each."""
-    names = _folders(folder)
+    """The folders in a folder, sorted: a class each. Raises `DataError` if they cannot be."""
+    names, images = listing(folder)
     if len(names) < 2:
+        found = f"1: {shown(names[0])}" if names else "none"
+        if images:
+            found += f", and {images:,} images that are in no folder"
         raise DataError(
-            f"{folder}: a classifier needs at least two classes, so at least two folders of images "
-            f"here; found {len(names)}"
+            f"{shown(folder)}: a classifier needs at least two classes, so at least two folders of "
+            f"images here, each named after what it shows; found {found}"
         )
-    return tuple(names)
+    try:
+        Contract(names, 1, 1, 1)
+    except ModelError as error:
+        raise DataError(f"{shown(folder)}: {error}: rename this folder") from None
+    for one, other, how in look_alikes(names, names):
+        if one > other:  # each pair comes both ways round
+            continue
+        pair = f"{shown(folder)}: the classes {one!r} and {other!r} differ in {how} alone"
+        if how == CASE:  # as of letters: A and a
+            log.warning("%s", pair)
+        else:
+            raise DataError(f"{pair}: rename one, or make them one")
+    _warn_of_strays(folder, images)
+    return names
 
 
-def load_classes(folder: Path, names: Iterable[str], shape: tuple[int, int, int]) -> FileSamples:
-    """The images of `folder/<name>/…`, at any depth, for every class name, sorted by path."""
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        found = sorted(
-            path
-            for path in (folder / name).rglob("*")
-            if path.suffix.lower() in EXTENSIONS
-            # An editor's copies, thumbnails of a file manager, .ipynb_checkpoints.
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        )
-        if not found:
-            kinds = " ".join(sorted(EXTENSIONS))
-            raise DataError(f"{folder / name}: no image is in this class ({kinds}): add some, or "
-                            "take the folder away")  # fmt: skip
-        paths += found
-        labels += [label] * len(found)
-    return FileSamples(tuple(paths), np.array(labels, np.int64), shape)
+CASE, SPACES, ENCODING = "upper and lower case", "spaces at an end", "how Unicode encodes them"
+
+
+def look_alikes(names: Sequence[str], others: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """(name, other name, what they differ in alone) for what a person takes for the same."""
+    for how, key in (
+        (ENCODING, lambda name: unicodedata.normalize("NFKC", name)),
+        (SPACES, str.strip),
+        (CASE, str.casefold),
+    ):
+        like: dict[str, list[str]] = {}
+        for other in others:
+            like.setdefault(key(other), []).append(other)
+        for name in names:
+            yield from ((name, o, how) for o in like.get(key(name), ()) if o != name)
+
+
+def difference(names: Sequence[str], others: Sequence[str]) -> str:
+    """Which names are in one of two lists alone, and whether some of them only look different."""
+    alone = sorted({*names} ^ {*others})
+    text = f"these are in one alone: {_listed(alone)}"
+    mine, theirs = ([name for name in side if name in alone] for side in (names, others))
+    for one, other, how in look_alikes(mine, theirs):
+        text += f"; {one!r} and {other!r} differ in {how} alone: rename one"
+    return text
+
+
+def load_classes(folder: Path, names: Sequence[str], shape: tuple[int, int, int]) -> FileSamples:
+    """The images of `folder/<name>/…` for every class name; the log says what is passed over."""
+    passed_over = PassedOver()
+    files, labels = find_images(folder, names, passed_over)
+    if passed_over.kinds:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(passed_over.kinds.items()))
+        log.warning("%s: images of these kinds are not read: %s. Convert them to JPEG or PNG",
+                    shown(folder), kinds)  # fmt: skip
+    if passed_over.folder_links:
+        log.warning("%s: links to folders inside a class are not followed: %d", shown(folder),
+                    passed_over.folder_links)  # fmt: skip
+    return FileSamples(files, np.arange(len(files)), labels, shape)
+
+
+def _warn_of_strays(folder: Path, images: int) -> None:
+    if images:
+        log.warning("%s: %s images are in no class folder and are left out", shown(folder),
+                    f"{images:,}")  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names))
 
 
 def hold_out(
@@ -192,8 +196,8 @@ def hold_out(
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
             raise DataError(
-                f"class {name}: {len(members)} readable images: at least two are needed, one to "
-                "learn from and one to check on"
+                f"class {shown(name)}: {len(members)} readable images: at least two are needed, "
+                "one to learn from and one to check on. Add some, or take its folder away"
             )
         count = max(1, round(len(members) * share))
         held.append(random.permutation(members)[:count])
