@@ -161,7 +161,7 @@ def _worst(
 
 
 def _name(samples: Samples, index: np.int64) -> str:
-    return str(samples.paths[index]) if isinstance(samples, FileSamples) else f"image {index}"
+    return samples.path(int(index)) if isinstance(samples, FileSamples) else f"image {index}"
 
 
 def _answers_to_strange(classifier: Classifier, each: int) -> dict[str, Scores]:

@@ -12,7 +12,7 @@ NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 EPOCHS: dict[NetworkName, int] = {"readme": 10, "accurate": 8}
 # A small data set is gone through more often: this many batches make a training.
 STEPS: dict[NetworkName, int] = {"readme": 3000, "accurate": 400}
-FULL_BATCH = 1000  # of the accurate network; its rates are for this size
+FULL_BATCH = 500  # of the accurate network; its rates are for this size
 MIN_SIDE = {"readme": 24, "accurate": 16}  # pixels that are left after all its pooling
 MAX_SIDE = 512
 HELD_OUT, MAX_HELD_OUT, HELD_OUT_IMAGES = 0.05, 0.2, 200

@@ -35,7 +35,7 @@ from trainer.start import Start
 log = logging.getLogger(__name__)
 
 LABEL_SMOOTHING = 0.2  # of the accurate network
-KERNEL_RATE, ADAM_RATE = 0.24, 0.01
+KERNEL_RATE, ADAM_RATE = 0.17, 0.007
 WHITENING_IMAGES = 2000
 
 

@@ -1,0 +1,38 @@
+"""Held-out answers ▸ the temperature they were made at, and the threshold that keeps 95%."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from classifier.scores import energy
+from trainer.calibrate import fit_energy_threshold, fit_temperature
+
+
+def answers(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are `temperature` times as large as what the labels were drawn by."""
+    random = np.random.default_rng(3)
+    honest = random.normal(0, 2, (count, 5))
+    shares = np.exp(honest) / np.exp(honest).sum(axis=1, keepdims=True)
+    labels = (shares.cumsum(axis=1) > random.random((count, 1))).argmax(axis=1)
+    return (honest * temperature).astype(np.float32), labels.astype(np.int64)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_the_temperature_is_found(temperature: float) -> None:
+    assert fit_temperature(*answers(temperature)) == pytest.approx(temperature, rel=0.03)
+
+
+def test_answers_that_are_all_right_or_that_say_nothing_give_a_number() -> None:
+    """Then the likelihood has no highest point, and a bound is taken."""
+    labels = np.arange(10) % 3
+    right = np.eye(3, dtype=np.float32)[labels]
+    assert 0.01 <= fit_temperature(right, labels) < 0.03
+    assert 0.01 <= fit_temperature(np.zeros((10, 3), np.float32), labels) <= 100
+    assert 40 < fit_temperature(-right, labels) <= 100
+
+
+def test_the_threshold_keeps_nineteen_of_twenty() -> None:
+    logits, _ = answers(1.0)
+    kept = energy(logits) >= fit_energy_threshold(logits)
+    assert kept.mean() == pytest.approx(0.95, abs=1e-3)

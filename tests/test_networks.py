@@ -1,0 +1,61 @@
+"""The networks as they are built; in one process of its own, because Keras takes long to load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import keras, numpy as np
+from trainer.muon import Muon
+from trainer.network import accurate_network, mirrored, readme_network
+
+random = np.random.default_rng(0)
+images = random.integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+smooth = np.stack([np.cumsum(np.cumsum(i.astype(float) - 128, 0), 1) for i in images])
+images = (127 + 60 * smooth / np.abs(smooth).max()).astype(np.uint8)
+
+# The README says so.
+assert readme_network(32, 32, 3, 10).count_params() == 122_570
+
+for shape, classes in (((32, 32, 3), 10), ((16, 40, 1), 2)):
+    network = accurate_network(*shape, classes)
+    assert network.output_shape == (None, classes)
+    assert network.layers[-1].activation is keras.activations.linear
+
+network = accurate_network(32, 32, 3, 10, images)
+to_whitened = keras.Model(network.inputs, network.get_layer("whiten").output)
+patches = np.asarray(to_whitened(images.astype("float32"))).reshape(-1, 24)
+spread = np.cov(patches[:, :12], rowvar=False)
+assert np.abs(patches.mean(axis=0)).max() < 0.01
+assert np.abs(spread - np.diag(np.diag(spread))).max() < 0.02
+assert np.diag(spread).max() < 1.01
+np.testing.assert_allclose(patches[:, :12], -patches[:, 12:], atol=1e-4)
+
+both = mirrored(network)
+pixels = images.astype("float32")
+np.testing.assert_allclose(both(pixels), both(pixels[:, :, ::-1]), atol=1e-4)
+assert np.abs(np.asarray(network(pixels)) - np.asarray(network(pixels[:, :, ::-1]))).max() > 1e-3
+
+# One step at the rate r turns a kernel by about r, whatever its size, and its length stays.
+network.compile(Muon(0.1, adam_weight_decay=None, weight_decay=None), "mse")
+before = {w.path: w.numpy() for w in network.weights}
+network.train_on_batch(pixels, random.normal(size=(64, 10)))
+for weight in network.weights:
+    old, new = before[weight.path], weight.numpy()
+    if "whiten" in weight.path:
+        np.testing.assert_array_equal(old, new)
+    elif new.ndim == 4:
+        outputs = new.shape[-1]
+        whole = old * outputs**0.5 / np.linalg.norm(old)
+        turned = np.linalg.norm(new - whole) / outputs**0.5
+        assert 0.05 < turned < 0.13, (weight.path, turned)
+print("ok")
+"""
+
+
+def test_the_networks_are_as_they_should_be() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "ok\n", done.stderr[-2000:]

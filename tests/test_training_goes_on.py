@@ -1,0 +1,140 @@
+"""classifyd-train: interrupted and resumed, begun from another model, with no room to spare."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_trainer import COLOURS, COMMAND, draw_discs, weights
+
+from classifier import contract as contracts
+from trainer.__main__ import main
+from trainer.checkpoint import Progress
+from trainer.errors import TrainerError
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("goes_on") / "discs"
+    draw_discs(folder, 40, seed=1)
+    return folder
+
+
+def trained(*arguments: str | Path, limit_bytes: int | None = None) -> tuple[int, str, str]:
+    def limit() -> None:
+        if limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+    done = subprocess.run(
+        [*COMMAND, "train", *arguments],
+        capture_output=True, text=True, check=False, preexec_fn=limit,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_to_the_same_model(discs: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.keras", tmp_path / "cut.keras"
+    for network, epochs in (("readme", "5"), ("accurate", "4")):
+        options = ["--data", discs, "--network", network, "--epochs", epochs, "--output"]
+        assert trained(*options, whole)[0] == 0
+        with subprocess.Popen(
+            [*COMMAND, "train", *options, cut], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert any(line.startswith("Epoch 3/") for line in process.stdout)
+            process.kill()
+        assert not cut.exists()
+
+        code, _, said = trained(*options, cut)
+        assert code == 2
+        assert "Go on with it by --resume" in said
+
+        code, out, said = trained(*options, cut, "--resume")
+        assert code == 0, said
+        assert f"going on after epoch 2 of {epochs}" in said
+        assert "Epoch 2/" not in out
+        for one, other in zip(weights(whole), weights(cut), strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-3 if network == "accurate" else 1e-6)
+        assert not cut.with_suffix(".training.npz").exists()
+        for path in (whole, cut):
+            path.unlink()
+
+
+def test_what_cannot_be_gone_on_with(discs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.keras"
+    options = ["--data", str(discs), "--output", str(output), "--resume"]
+    assert trained(*options)[:1] == (2,)
+    checkpoint = output.with_suffix(".training.npz")
+    Progress({"seed": 1}).save(checkpoint)
+    code, _, said = trained(*options)
+    assert code == 2
+    assert "the beginning of another training; it differs in batch_size, channels, classes" in said
+    for damaged in (b"", b"no zip", checkpoint.read_bytes()[:-50]):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(TrainerError, match="damaged"):
+            Progress.load(checkpoint)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_has_no_room_ends_no_training(discs: Path, tmp_path: Path) -> None:
+    """The model takes half a megabyte, a checkpoint four times that."""
+    output = tmp_path / "model.keras"
+    options = ["--data", discs, "--epochs", "2", "--output", output]
+    code, _, said = trained(*options, limit_bytes=1_000_000)
+    assert code == 0, said
+    assert said.count("no checkpoint of epoch") == 2
+    assert "File too large; the training goes on" in said
+    assert contracts.read(output) is not None
+    assert not [*tmp_path.glob("*.npz"), *tmp_path.glob(".saving-*")]
+
+    output.write_bytes(b"the old model")
+    code, _, said = trained(*options, limit_bytes=300_000)
+    assert code == 1
+    assert "File too large" in said.splitlines()[-1]
+    assert output.read_bytes() == b"the old model"
+
+
+@pytest.mark.slow
+def test_a_training_begins_with_another_model(
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first.keras", tmp_path / "second.keras"
+    options = ["train", "--network", "accurate", "--data"]
+    assert main([*options, str(discs), "--epochs", "6", "--output", str(first)]) == 0
+    contract = contracts.read(first)
+    assert contract is not None
+    # Another class, and the known ones at other places.
+    more = tmp_path / "more"
+    shutil.copytree(discs, more)
+    (more / "blue").rename(more / "zebra")
+    shutil.copytree(discs / "blue", more / "azure")
+    for path in (more / "azure").iterdir():
+        path.write_bytes((discs / "blue" / path.name).read_bytes() + b"\0")
+    arguments = [*options, str(more), "--epochs", "1", "--output", str(second)]
+    assert main([*arguments, "--from", str(first)]) == 0
+    accuracies = [
+        float(line.split("val_accuracy: ")[1].split()[0])
+        for line in capsys.readouterr().out.splitlines()
+        if "val_accuracy" in line
+    ]
+    # What red and green are is known from the start: half of all is right, a guess in a quarter.
+    assert accuracies[-1] >= 0.45
+    changed = contracts.read(second)
+    assert changed is not None
+    assert changed.labels == ("azure", "green", "red", "zebra")
+    assert set(contract.labels) == set(COLOURS)
+
+    capsys.readouterr()
+    refused = [*options[:2], "readme", *arguments[3:], "--from", str(first)]
+    assert main(refused) == 2
+    assert "--from takes a model that classifyd-train made with the same" in capsys.readouterr().err
+
+
+def test_sizes_that_no_network_takes(discs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", str(discs), "--input-size", "8"]) == 2
+    assert "24 to 512 pixels a side, not 8: give another --input-size" in capsys.readouterr().err
