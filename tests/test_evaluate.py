@@ -79,7 +79,7 @@ def test_it_says_what_the_serving_program_says(model: Path, data: Path) -> None:
     assert answers == [prediction.label for prediction in predictions]
     assert found.left_out == (f"'{data / 'dog' / 'half.png'}': the image is incomplete or damaged",)
     mistakes = [
-        (prediction.confidence, str(path), path.parent.name, prediction.label)
+        (prediction.confidence, str(path.relative_to(data)), path.parent.name, prediction.label)
         for path, prediction in zip(paths, predictions, strict=True)
         if prediction.label != path.parent.name
     ]

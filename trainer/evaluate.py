@@ -30,7 +30,8 @@ WORST = 16  # mistakes that are kept to be looked at
 class Mistake:
     """An image that was taken for another class.
 
-    pixels: uint8 (height, width, channels), as the network saw it. name: of its file, if it is one.
+    pixels: uint8 (height, width, channels), as the network saw it. name: of its file in the
+    folder of images, if it is one.
     """
 
     pixels: NDArray[np.uint8]
@@ -87,7 +88,7 @@ def evaluate(
     return Evaluation(
         name or Path(data).resolve().name, model, classifier.digest, contract, outputs, labels,
         tuple(left_out),
-        tuple(_worst(samples, places, labels, outputs, contract)),
+        tuple(_worst(samples, places, labels, outputs, contract, Path(data))),
         _answers_to_strange(classifier, each),
     )  # fmt: skip
 
@@ -143,6 +144,7 @@ def _worst(
     labels: NDArray[np.int64],
     outputs: Scores,
     contract: Contract,
+    folder: Path,
 ) -> list[Mistake]:
     probabilities = to_probabilities(outputs, contract)
     answers, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -154,14 +156,18 @@ def _worst(
             contract.labels[labels[row]],
             contract.labels[answers[row]],
             float(confidences[row]),
-            _name(samples, places[row]),
+            _name(samples, places[row], folder),
         )
         for row in order
     ]
 
 
-def _name(samples: Samples, index: np.int64) -> str:
-    return str(samples.paths[index]) if isinstance(samples, FileSamples) else f"image {index}"
+def _name(samples: Samples, index: np.int64, folder: Path | None = None) -> str:
+    """The path of an image, beneath the folder if one is given."""
+    if not isinstance(samples, FileSamples):
+        return f"image {index}"
+    path = samples.paths[index]
+    return str(path if folder is None else path.relative_to(folder))
 
 
 def _answers_to_strange(classifier: Classifier, each: int) -> dict[str, Scores]:
