@@ -48,7 +48,7 @@ def evaluation(contract: Contract = CONTRACT, count: int = 400, skill: float = 2
     )
     return Evaluation(
         "some <data>", Path("model.keras"), "ab" * 32, contract, logits, labels,
-        ("'half.png': the image is incomplete or damaged",), mistakes, strange,
+        (("dog/half.png", "the image is incomplete or damaged"),), mistakes, strange,
     )  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def test_the_page_is_whole_in_itself() -> None:
     assert [base64.b64decode(src.removeprefix(prefix)) for src in reader.fetched] == [
         files[name] for name in pngs
     ]
-    for text in ("some <data>", "<b>dog & co</b>", "<3>.png", "half.png", "optimistic"):
+    for text in ("some <data>", "<b>dog & co</b>", "<3>.png", "dog/half.png", "optimistic"):
         assert text in reader.text
 
 

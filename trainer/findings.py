@@ -82,7 +82,7 @@ def metrics(found: Findings) -> dict[str, Any]:
         "temperature": contract.temperature,
         "energy_threshold": contract.energy_threshold,
         "summary": found.summary,
-        "left_out": evaluation.left_out,
+        "left_out": [{"name": name, "reason": reason} for name, reason in evaluation.left_out],
         "target_precision": _target(found.point, found.target, found.unknown),
         "strange": found.strange,
         "classes": _classes(found.confusion, contract.labels),
