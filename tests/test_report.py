@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from classifier.contract import Contract
-from classifier.scores import energy, to_probabilities
+from classifier.scores import energy, looks_unknown, to_probabilities
 from trainer import report, report_plots
 from trainer.errors import TrainerError
 from trainer.evaluate import Evaluation, Mistake
@@ -47,7 +48,7 @@ def evaluation(contract: Contract = CONTRACT, count: int = 400, skill: float = 2
     )
     return Evaluation(
         "some <data>", Path("model.keras"), "ab" * 32, contract, logits, labels,
-        ("'half.png': the image is incomplete or damaged",), mistakes, strange,
+        (("dog/half.png", "the image is incomplete or damaged"),), mistakes, strange,
     )  # fmt: skip
 
 
@@ -84,7 +85,10 @@ def test_the_named_min_confidence_does_what_is_said() -> None:
     target = json_of(found)["target_precision"]
     confidences = to_probabilities(found.outputs, CONTRACT).max(axis=1)
     right = found.outputs.argmax(axis=1) == found.labels
-    answered = np.array([float(value) >= target["min_confidence"] for value in confidences])
+    sure = np.array([float(value) >= target["min_confidence"] for value in confidences])
+    unknown = looks_unknown(found.outputs, CONTRACT)
+    answered = sure & ~unknown  # as in `daemon.worker`
+    assert target["withheld_as_unknown"] == unknown.sum() > 0
     assert target["reached"]
     assert target["withheld"] == (~answered).sum() > 0
     assert target["precision"] == pytest.approx(right[answered].mean(), abs=1e-5)
@@ -178,8 +182,17 @@ def test_the_page_is_whole_in_itself() -> None:
     assert [base64.b64decode(src.removeprefix(prefix)) for src in reader.fetched] == [
         files[name] for name in pngs
     ]
-    for text in ("some <data>", "<b>dog & co</b>", "<3>.png", "half.png", "optimistic"):
+    for text in ("some <data>", "<b>dog & co</b>", "<3>.png", "dog/half.png", "optimistic"):
         assert text in reader.text
+
+
+def test_a_file_whose_name_is_not_utf8() -> None:
+    found = evaluation()
+    mistake = replace(found.worst[0], name=os.fsdecode(b"caf\xe9.png"))
+    files = report.files(findings(replace(found, worst=(mistake,)), 0.9))
+    name = json.loads(files["metrics.json"])["worst"][0]["name"]
+    assert os.fsencode(name) == b"caf\xe9.png"
+    assert rb"caf\udce9.png" in files["index.html"]
 
 
 @pytest.mark.parametrize("classes", [2, 30, 150])
@@ -211,7 +224,7 @@ def test_worst_of_any_number_and_shape(count: int, shape: tuple[int, int, int]) 
 
 def test_a_report_replaces_an_older_one(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "model.report"
-    report.check_writable(folder)
+    report.check_place(folder, "cifar10")
     assert not folder.parent.exists()
     for found in (evaluation(), evaluation(count=50)):
         files = report.files(findings(found, 0.9))
@@ -223,4 +236,15 @@ def test_where_a_report_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/here")):
         with pytest.raises(TrainerError, match=r"cannot be written here .* --report FOLDER"):
-            report.check_writable(folder)
+            report.check_place(folder, "cifar10")
+
+
+def test_a_report_is_not_taken_for_a_class(tmp_path: Path) -> None:
+    for classes in ("flat/cat", "split/train/cat", "split/test/cat"):
+        (tmp_path / classes).mkdir(parents=True)
+    flat, split = str(tmp_path / "flat"), str(tmp_path / "split")
+    report.check_place(tmp_path / "split" / "model.report", split)
+    for data, place in ((flat, "flat/report"), (split, "split/train/report"),
+                        (split, "split/test/report")):  # fmt: skip
+        with pytest.raises(TrainerError, match="taken for a class"):
+            report.check_place(tmp_path / place, data)

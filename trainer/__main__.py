@@ -162,8 +162,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from trainer import findings, report
     from trainer.evaluate import evaluate
 
-    folder = arguments.report or arguments.model.with_suffix(".report")
-    report.check_writable(folder)
+    folder = arguments.report or arguments.model.parent / f"{arguments.model.stem}.report"
+    report.check_place(folder, arguments.data)
     answers = evaluate(arguments.model, arguments.data, name=arguments.data_name)
     found = findings.findings(answers, arguments.target_precision)
     print(*findings.lines(findings.metrics(found)), sep="\n")

@@ -6,6 +6,7 @@ Runs what serving runs. Images are read batch by batch; only the answers are kep
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,13 +25,15 @@ from trainer.strange import EACH, KINDS, pictures
 log = logging.getLogger(__name__)
 
 WORST = 16  # mistakes that are kept to be looked at
+NOT_A_NUMBER = "the model's answer to them is not a number"
 
 
 @dataclass(frozen=True)
 class Mistake:
     """An image that was taken for another class.
 
-    pixels: uint8 (height, width, channels), as the network saw it. name: of its file, if it is one.
+    pixels: uint8 (height, width, channels), as the network saw it. name: of its file in the
+    folder of images, if it is one.
     """
 
     pixels: NDArray[np.uint8]
@@ -45,7 +48,7 @@ class Evaluation:
     """All that was asked of a model, and its answers.
 
     outputs: float32 (n, outputs), what the network gave. labels: int64 (n,), in output order.
-    left_out: why each image that could not be answered was left out.
+    left_out: (name, reason) of every image that could not be answered.
     worst: the mistakes made with most confidence, most confident first.
     strange: kind of picture ▸ float32 (m, outputs), what the network gave for pictures of no class.
     """
@@ -56,7 +59,7 @@ class Evaluation:
     contract: Contract
     outputs: Scores
     labels: NDArray[np.int64]
-    left_out: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
     worst: tuple[Mistake, ...]
     strange: dict[str, Scores]
 
@@ -77,72 +80,49 @@ def evaluate(
             f"{data}: its classes are not the model's; these are in one alone: "
             f"{', '.join(differing)}"
         )
-    samples = found.train if found.test is None else found.test
-    # The folders are in alphabetical order, the model's outputs in an order of their own.
-    to_output = np.array([contract.labels.index(label) for label in found.names])
-    places, outputs, left_out = _answers(classifier, samples)
-    if not len(places):
+    samples = (found.train if found.test is None else found.test).readable()
+    if not len(samples.labels):
         raise DataError(f"{data}: none of its images can be read")
-    labels = to_output[samples.labels[places]]
+    folder = Path(data)
+    outputs = _answers(classifier, samples)
+    # Serving fails such images too.
+    is_number = np.isfinite(to_probabilities(outputs, contract)).all(axis=1)
+    left_out = (
+        *_unreadable(samples, folder),
+        *((_name(samples, index, folder), NOT_A_NUMBER) for index in np.flatnonzero(~is_number)),
+    )
+    if not is_number.all():
+        log.warning("left out: %s images, because %s", f"{(~is_number).sum():,}", NOT_A_NUMBER)
+        samples, outputs = samples.subset(np.flatnonzero(is_number)), outputs[is_number]
+    if not len(outputs):
+        raise DataError(f"{data}: none of its images can be answered, because {NOT_A_NUMBER}")
+    # The folders are in alphabetical order, the model's outputs in an order of their own.
+    labels = np.array([contract.labels.index(label) for label in found.names])[samples.labels]
     return Evaluation(
-        name or Path(data).resolve().name, model, classifier.digest, contract, outputs, labels,
-        tuple(left_out),
-        tuple(_worst(samples, places, labels, outputs, contract)),
+        name or folder.resolve().name, model, classifier.digest, contract, outputs, labels,
+        left_out,
+        tuple(_worst(samples, labels, outputs, contract, folder)),
         _answers_to_strange(classifier, each),
     )  # fmt: skip
 
 
-def _answers(
-    classifier: Classifier, samples: Samples
-) -> tuple[NDArray[np.int64], Scores, list[str]]:
-    """Which samples were answered, int64 (m,), with what, (m, outputs), and why others were not."""
-    left_out: list[str] = []
-    places = [np.empty(0, np.int64)]
-    answers = [np.empty((0, classifier.contract.outputs), np.float32)]
+def _answers(classifier: Classifier, samples: Samples) -> Scores:
+    """float32 (n, outputs): what the network gives for the samples."""
+    answers = []
     total, size = len(samples.labels), classifier.batch_sizes[-1]
     # disable=None: a bar in a terminal, nothing in a log file.
     for start in tqdm(range(0, total, size), unit="batch", leave=False, disable=None):
-        indices, pixels = _readable(samples, np.arange(start, min(start + size, total)), left_out)
-        if pixels is None:
-            continue
-        outputs = classifier.outputs(pixels)
-        # Serving fails such images too.
-        is_number = np.isfinite(to_probabilities(outputs, classifier.contract)).all(axis=1)
-        left_out += [
-            f"{_name(samples, index)!r}: the model's answer to this image is not a number"
-            for index in indices[~is_number]
-        ]
-        places.append(indices[is_number])
-        answers.append(outputs[is_number])
-    for reason in left_out:  # not in the midst of the bar
-        log.warning("left out: %s", reason)
-    return np.concatenate(places), np.concatenate(answers), left_out
-
-
-def _readable(
-    samples: Samples, indices: NDArray[np.int64], left_out: list[str]
-) -> tuple[NDArray[np.int64], NDArray[np.uint8] | None]:
-    """Those of a batch that can be decoded, with their pixels; the others are noted."""
-    try:
-        return indices, samples.pixels(indices)
-    except DataError:
-        pass  # one of them: which?
-    found = {}
-    for index in indices:
-        try:
-            found[index] = samples.pixels(np.array([index]))
-        except DataError as error:
-            left_out.append(str(error))
-    pixels = np.concatenate([*found.values()]) if found else None
-    return np.array([*found], np.int64), pixels
+        indices = np.arange(start, min(start + size, total))
+        answers.append(classifier.outputs(samples.pixels(indices)))
+    return np.concatenate(answers)
 
 
 def _worst(
     samples: Samples,
-    places: NDArray[np.int64],
     labels: NDArray[np.int64],
     outputs: Scores,
     contract: Contract,
+    folder: Path,
 ) -> list[Mistake]:
     probabilities = to_probabilities(outputs, contract)
     answers, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -150,18 +130,27 @@ def _worst(
     order = wrong[np.argsort(-confidences[wrong], kind="stable")][:WORST]
     return [
         Mistake(
-            samples.pixels(places[[row]])[0],
+            samples.pixels([row])[0],
             contract.labels[labels[row]],
             contract.labels[answers[row]],
             float(confidences[row]),
-            _name(samples, places[row]),
+            _name(samples, row, folder),
         )
         for row in order
     ]
 
 
-def _name(samples: Samples, index: np.int64) -> str:
-    return samples.path(int(index)) if isinstance(samples, FileSamples) else f"image {index}"
+def _unreadable(samples: Samples, folder: Path) -> Iterator[tuple[str, str]]:
+    if isinstance(samples, FileSamples):
+        for path, reason in samples.left_out:
+            yield str(Path(path).relative_to(folder)), reason
+
+
+def _name(samples: Samples, index: np.int64, folder: Path) -> str:
+    """The path of an image, beneath the folder."""
+    if not isinstance(samples, FileSamples):
+        return f"image {index}"
+    return str(Path(samples.path(int(index))).relative_to(folder))
 
 
 def _answers_to_strange(classifier: Classifier, each: int) -> dict[str, Scores]:

@@ -25,15 +25,24 @@ def files(found: Findings) -> dict[str, bytes]:
         "worst.png": report_plots.worst(evaluation.worst),
     }
     said = metrics(found)
-    return {
-        **plots,
-        "metrics.json": (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode(),
-        PAGE: page(said, plots).encode(),
+    texts = {
+        "metrics.json": json.dumps(said, indent=1, ensure_ascii=False) + "\n",
+        PAGE: page(said, plots),
     }
+    # Names of files need not be UTF-8. What stands in for such bytes in JSON is an escape it knows.
+    return plots | {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
 
 
-def check_writable(folder: Path) -> None:
-    """Raise `TrainerError` if a report could not be written there. Leaves nothing behind."""
+def check_place(folder: Path, data: str) -> None:
+    """Raise `TrainerError` if a report on this data cannot be there. Leaves nothing behind."""
+    images = Path(data)
+    is_split = (images / "train").is_dir()
+    for classes in (images / "train", images / "test") if is_split else (images,):
+        if folder.resolve().is_relative_to(classes.resolve()):
+            raise TrainerError(
+                f"{folder}: among the folders of images, a report would be taken for a class. Name "
+                "another folder with --report FOLDER"
+            )
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent

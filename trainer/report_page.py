@@ -10,6 +10,7 @@ from typing import Any
 from trainer.findings import strange_columns
 
 MOST_OFTEN = 5  # confusions that are named
+LISTED = 100  # images that were left out
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1f2933; background: #fff; margin: 2.5rem auto;
   max-width: 52rem; padding: 0 1.2rem; }
@@ -150,14 +151,17 @@ def _threshold(target: dict[str, Any]) -> str:
             f"<p>No setting makes {wanted} of the answers right on these images. Ask for less with "
             "<code>--target-precision</code>, or train a better model.</p>"
         )
+    because = ""
+    if unknown := target["withheld_as_unknown"]:
+        because = f" ({unknown:,} of them, however sure, because they look like no class)"
     return (
         f"<p>With <code>min_confidence: {target['min_confidence']}</code>, "
         f"{_percent(target['precision'])} of the answers are right (95% interval "
         f"{_percent(target['precision_low'])} to {_percent(target['precision_high'])}), and "
         f"{_percent(target['coverage'])} of the images are answered; the other "
-        f"{target['withheld']:,} are marked <code>uncertain</code>. It is the lowest setting that "
-        f"gives {wanted} on these images. Because it was picked on the same images that it is "
-        "measured on, this is optimistic: try it on others before you rely on it.</p>"
+        f"{target['withheld']:,} are marked <code>uncertain</code>{because}. It is the lowest "
+        f"setting that gives {wanted} on these images. Because it was picked on the same images "
+        "that it is measured on, this is optimistic: try it on others before you rely on it.</p>"
     )
 
 
@@ -200,11 +204,15 @@ def _worst(worst: list[dict[str, Any]]) -> str:
     return f"<details><summary>Which files these are</summary>{table}</details>"
 
 
-def _left_out(left_out: list[str]) -> Iterable[str]:
+def _left_out(left_out: list[dict[str, str]]) -> Iterable[str]:
     if left_out:
         yield f"<h2>Left out: {len(left_out):,} images</h2>"
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in left_out)
-        yield f'<ul class="quiet">{reasons}</ul>'
+        yield _table(
+            ("image", "why"),
+            ((escape(one["name"]), escape(one["reason"])) for one in left_out[:LISTED]),
+        )
+        if len(left_out) > LISTED:
+            yield f"<p>The first {LISTED}; all are in metrics.json.</p>"
 
 
 def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
