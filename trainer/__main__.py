@@ -11,7 +11,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import get_args
 
+from classifier.contract import Description, Output, Scaling
 from classifier.errors import ClassifierError
 from classifier.quiet import quiet
 from trainer.errors import TrainerError
@@ -67,7 +69,39 @@ def _parser() -> argparse.ArgumentParser:
         help="images in folders named after the model's classes",
     )  # fmt: skip
     evaluate.add_argument("--data-name", metavar="TEXT", help="what the report calls the data")
+
+    describe = commands.add_parser(
+        "describe",
+        help="give a model from elsewhere its class names",
+        description="Write a copy of a Keras classifier that carries its class names, scaling and "
+        "output, and so runs without `labels:` in config.yaml. The file itself is not changed.",
+    )
+    describe.add_argument("model", type=Path, metavar="MODEL", help="a .keras file")
+    names = describe.add_mutually_exclusive_group(required=True)
+    names.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="the class names, one a line in the order of the outputs; or a .json file",
+    )  # fmt: skip
+    names.add_argument("--names", nargs="+", metavar="NAME", help="the class names themselves")
+    describe.add_argument(
+        "--scaling", choices=get_args(Scaling), default="graph",
+        help="what the network wants of pixel values 0..255: as they are, because it scales them "
+        "itself (graph, the default), divided by 255, or divided by 127.5, less 1",
+    )  # fmt: skip
+    describe.add_argument(
+        "--output-kind", choices=get_args(Output),
+        help="what the network gives (default: read off its last layer)",
+    )  # fmt: skip
+    describe.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="the copy; it must not exist"
+    )
     return parser
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """With `--scaling=-1..1`: argparse takes a `-1..1` that stands alone for an option."""
+    text = "\0".join(argv).replace("--scaling\0-1..1", "--scaling=-1..1")
+    return text.split("\0") if argv else []
 
 
 def _positive(text: str) -> int:
@@ -109,6 +143,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
           f"accuracy {100 * result['accuracy']:.2f}%")  # fmt: skip
 
 
+def _describe(arguments: argparse.Namespace) -> None:
+    from trainer.describe import describe, lines, read_labels
+
+    names = read_labels(arguments.labels) if arguments.labels else tuple(arguments.names)
+    description = Description(names, arguments.scaling, arguments.output_kind)
+    program = describe(arguments.model, description, arguments.output)
+    print(f"saved {arguments.output}", *lines(program), sep="\n")
+
+
+COMMANDS = {"train": _train, "evaluate": _evaluate, "describe": _describe}
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     """Ctrl-C. The threads that feed Keras can keep it from ending: they get some time, no more."""
     _interrupted.set()
@@ -138,9 +184,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
-        {"train": _train, "evaluate": _evaluate}[arguments.command](arguments)
+        COMMANDS[arguments.command](arguments)
     except (TrainerError, ClassifierError) as error:
         print(f"classifyd-train: {error}", file=sys.stderr)
         return 2
