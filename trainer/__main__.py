@@ -16,7 +16,7 @@ from typing import get_args
 from classifier.contract import Description, Output, Scaling
 from classifier.errors import ClassifierError
 from classifier.quiet import quiet
-from trainer.errors import TrainerError
+from trainer.errors import RefusedError, TrainerError
 
 GRACE_SECONDS = 5.0
 _interrupted = threading.Event()
@@ -70,6 +70,31 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     evaluate.add_argument("--data-name", metavar="TEXT", help="what the report calls the data")
 
+    promote = commands.add_parser(
+        "promote",
+        help="put a new model in the place of an old one, unless it is worse",
+        description="Measure two models on the same images, and put the first in the place of the "
+        "second if it is not significantly worse, neither in total nor in any class. The old file "
+        "is kept beside it. Otherwise say where it is worse, change nothing, and end with 1.",
+    )
+    promote.add_argument("model", type=Path, metavar="CANDIDATE", help="the new .keras file")
+    promote.add_argument(
+        "--over", type=Path, required=True, metavar="CURRENT",
+        help="the .keras file that serves; of a link, the file that it leads to",
+    )  # fmt: skip
+    promote.add_argument(
+        "--data", required=True, metavar="cifar10|FOLDER",
+        help="images in folders named after the classes: test/ is taken, or all if there is none",
+    )  # fmt: skip
+    promote.add_argument(
+        "--significance", type=_probability, default=0.05, metavar="P",
+        help="how often a model that is as good may be refused by chance (default: 0.05)",
+    )  # fmt: skip
+    promote.add_argument(
+        "--class-margin", type=_probability, default=0.02, metavar="SHARE",
+        help="what a class may lose: this share of its images (default: 0.02)",
+    )  # fmt: skip
+
     describe = commands.add_parser(
         "describe",
         help="give a model from elsewhere its class names",
@@ -102,6 +127,13 @@ def _joined(argv: list[str]) -> list[str]:
     """With `--scaling=-1..1`: argparse takes a `-1..1` that stands alone for an option."""
     text = "\0".join(argv).replace("--scaling\0-1..1", "--scaling=-1..1")
     return text.split("\0") if argv else []
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError("must be at least 0 and below 1, as 0.05")
+    return value
 
 
 def _positive(text: str) -> int:
@@ -143,6 +175,16 @@ def _evaluate(arguments: argparse.Namespace) -> None:
           f"accuracy {100 * result['accuracy']:.2f}%")  # fmt: skip
 
 
+def _promote(arguments: argparse.Namespace) -> None:
+    from trainer.promote import promote
+
+    for line in promote(
+        arguments.model, arguments.over, arguments.data,
+        arguments.significance, arguments.class_margin,
+    ):  # fmt: skip
+        print(line, flush=True)
+
+
 def _describe(arguments: argparse.Namespace) -> None:
     from trainer.describe import describe, lines, read_labels
 
@@ -152,7 +194,7 @@ def _describe(arguments: argparse.Namespace) -> None:
     print(f"saved {arguments.output}", *lines(program), sep="\n")
 
 
-COMMANDS = {"train": _train, "evaluate": _evaluate, "describe": _describe}
+COMMANDS = {"train": _train, "evaluate": _evaluate, "promote": _promote, "describe": _describe}
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -187,6 +229,9 @@ def _run(argv: list[str] | None) -> int:
     arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         COMMANDS[arguments.command](arguments)
+    except RefusedError as error:
+        print(f"classifyd-train: {error}", file=sys.stderr)
+        return 1
     except (TrainerError, ClassifierError) as error:
         print(f"classifyd-train: {error}", file=sys.stderr)
         return 2
