@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ from daemon_process import Project
 
 from classifier import modelfile
 from classifier.compile import compiled
+from classifier.durable import name_new
 from trainer.__main__ import main
 from trainer.errors import RefusedError
 from trainer.promote import put_in_place
@@ -270,3 +272,20 @@ def test_a_daemon_at_work_takes_the_new_model_at_its_next_start(
     assert [row["model"][:11] for row in rows] == [old[:11], old[:11], new[:11]]
     assert [row["label"] == "red" for row in rows] == [False, False, True]
     assert "restart" not in project.classifyd("status").stdout
+
+
+def test_a_name_is_given_once_without_hard_links_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:  # as on FAT
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    draft, target = tmp_path / "draft", tmp_path / "target"
+    draft.write_text("mine")
+    monkeypatch.setattr(os, "link", refused)
+    name_new(draft, target)
+    assert target.read_text() == "mine"
+    draft.write_text("another")
+    with pytest.raises(FileExistsError):
+        name_new(draft, target)
+    assert target.read_text() == "mine"
