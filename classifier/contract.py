@@ -8,6 +8,8 @@ Only this module writes model files.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 import tempfile
 import unicodedata
@@ -15,9 +17,9 @@ import zipfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, BinaryIO, Literal, Protocol, get_args
 
-from classifier import archive
+from classifier import archive, modelfile
 from classifier.durable import sync_file, sync_folder
 from classifier.errors import ModelError
 
@@ -171,8 +173,28 @@ def write(model: SavableModel, path: Path, contract: Contract) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         draft = Path(folder) / "model.keras"
         model.save(str(draft))
-        with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as file:
-            file.writestr(MEMBER, contract.to_json())
+        _append(draft, contract)
         sync_file(draft)
         draft.replace(path)
     sync_folder(path.parent)
+
+
+def add(file: BinaryIO, digest: str, target: Path, contract: Contract) -> None:
+    """Write `target`, which must not exist, as a copy of a model file with a contract added.
+
+    file, digest: as `modelfile.opened` gives them. The other members keep their bytes, and whoever
+    can read the file can read the copy; its bytes are made durable.
+
+    Raises `ModelError` if there is a contract in it already, or if it is written to meanwhile.
+    """
+    modelfile.copy(file, digest, target)
+    if archive.member(target, MEMBER) is not None:
+        raise ModelError("it carries a contract already")
+    _append(target, contract)
+    target.chmod(stat.S_IMODE(os.fstat(file.fileno()).st_mode) & ~stat.S_IWOTH)
+    sync_file(target)
+
+
+def _append(path: Path, contract: Contract) -> None:
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(MEMBER, contract.to_json())

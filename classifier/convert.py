@@ -114,8 +114,9 @@ def _check_probabilities(answers: NDArray[np.float32]) -> None:
     if off > 0.01 or lowest < -0.01:
         raise ModelError(
             "the network's answers are not probabilities that add up to 1. If it gives "
-            "logits, say `output: logits` under `labels:` in config.yaml; a network that answers "
-            "for every class apart (one sigmoid each) cannot be used"
+            "logits, say so (`output: logits` under `labels:` in config.yaml, or `describe "
+            "--output-kind logits`); a network that answers for every class apart (one sigmoid "
+            "each) cannot be used"
         )
 
 

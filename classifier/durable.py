@@ -33,6 +33,22 @@ def sync_file(path: Path) -> None:
         os.close(fd)
 
 
+def name_new(draft: Path, target: Path) -> None:
+    """Give a whole file its name for good, in a folder of the same file system.
+
+    Nothing is overwritten: raises `FileExistsError` if something has that name. Raises `SyncError`.
+    """
+    try:
+        os.link(draft, target)  # a rename would overwrite
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        draft.rename(target)
+    sync_folder(target.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable. Raises `SyncError`."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

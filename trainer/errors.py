@@ -7,3 +7,7 @@ class TrainerError(Exception):
 
 class DataError(TrainerError):
     """The training data cannot be used."""
+
+
+class RefusedError(TrainerError):
+    """What was asked for was not done, and with good reason: the command ends with 1."""

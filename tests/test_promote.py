@@ -1,0 +1,291 @@
+"""classifyd-train promote: a better model takes the place, a worse one does not, at any moment."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from daemon_process import Project
+
+from classifier import modelfile
+from classifier.compile import compiled
+from classifier.durable import name_new
+from trainer.__main__ import main
+from trainer.errors import RefusedError
+from trainer.promote import put_in_place
+
+COLOURS = ("blue", "green", "red")  # in OpenCV's order of channels
+MODELS = ("right", "never_red", "never_green")
+
+
+def draw(path: Path, colour: str, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 120, (40, 32, 3), dtype=np.uint8)
+    image[..., COLOURS.index(colour)] += 60
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "colours"
+    for colour in COLOURS:
+        for seed in range(20):
+            draw(folder / colour / f"{seed}.png", colour, seed)
+    (folder / "red" / "half.png").write_bytes((folder / "red" / "0.png").read_bytes()[:500])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models, with a cache that holds them compiled where the commands look for it."""
+    folder = tmp_path_factory.mktemp("home")
+    script = Path(__file__).with_name("colour_models.py")
+    done = subprocess.run([sys.executable, script, folder], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    for name in MODELS:
+        compiled(folder / f"{name}.keras", folder / ".cache" / "classifyd")
+    return folder
+
+
+@pytest.fixture
+def promote(home: Path, data: Path, monkeypatch: pytest.MonkeyPatch):
+    """`promote(candidate, current, *options)` ▸ the exit code."""
+    monkeypatch.setenv("HOME", str(home))
+
+    def run(candidate: str, current: Path, *options: str) -> int:
+        model = home / f"{candidate}.keras"
+        return main(["promote", str(model), "--over", str(current), "--data", str(data), *options])
+
+    return run
+
+
+@pytest.fixture
+def current(tmp_path: Path) -> Path:
+    return tmp_path / "serving" / "model.keras"
+
+
+def keras_alone(source: Path, target: Path) -> None:
+    """A model file as it was before its contract was added."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in set(old.namelist()) - {"contract.json"}:
+            new.writestr(name, old.read(name))
+
+
+def serve(home: Path, name: str, current: Path) -> str:
+    """Let a model be the current one; its digest."""
+    current.parent.mkdir()
+    shutil.copy(home / f"{name}.keras", current)
+    return modelfile.digest_of(current)
+
+
+def test_a_worse_model_is_refused_and_its_class_named(
+    home: Path, current: Path, promote, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = serve(home, "right", current)
+    assert promote("never_red", current) == 1
+    said, error = capsys.readouterr()
+    assert [line.split() for line in said.splitlines()[1:]] == [
+        ["all", "60", "60", "40", "20", "0", "9.5e-07", "worse"],
+        ["blue", "20", "20", "20", "0", "0", "1"],
+        ["green", "20", "20", "20", "0", "0", "1"],
+        ["red", "20", "20", "0", "20", "0", "9.5e-07", "worse"],
+    ]
+    assert error.splitlines()[-1] == (
+        f"classifyd-train: {current} stays as it is: {home}/never_red.keras is worse in total "
+        "(60 ▸ 40 of 60 right), and in these classes: red (20 ▸ 0 of 20 right)"
+    )
+    assert modelfile.digest_of(current) == digest
+    assert [*current.parent.iterdir()] == [current]
+
+    shutil.copy(home / "never_green.keras", current)  # as often right in total
+    assert promote("never_red", current) == 1
+    assert "is worse in these classes: red (20 ▸ 0 of 20 right)" in capsys.readouterr().err
+
+
+def test_a_better_model_is_taken(
+    home: Path, current: Path, promote, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one with the same classes in another order, and of another size."""
+    old = serve(home, "never_red", current)
+    current.chmod(0o640)
+    os.chown(current, -1, os.getegid())
+    link = current.with_name("link.keras")
+    link.symlink_to(current.name)
+    new = modelfile.digest_of(home / "right.keras")
+    assert promote("right", link) == 0
+    said = capsys.readouterr().out
+    kept = current.with_name(f"model.{old[:12]}.keras")
+    assert said.splitlines()[-3:] == [
+        f"{current} is now this model, and the old one is kept as {kept.name}",
+        f"its SHA-256, for `model_sha256:` if config.yaml pins it: {new}",
+        "A classifyd at work uses it from its next start on",
+    ]
+    assert modelfile.digest_of(current) == new
+    assert modelfile.digest_of(kept) == old
+    assert stat.S_IMODE(current.stat().st_mode) == stat.S_IMODE(kept.stat().st_mode) == 0o640
+    assert sorted(current.parent.iterdir()) == [link, kept, current]
+    assert link.readlink() == Path(current.name)
+
+    assert promote("right", current) == 0
+    assert capsys.readouterr().out == f"{current} is this very model already\n"
+
+
+def test_models_that_cannot_be_compared(
+    home: Path, current: Path, promote, capsys: pytest.CaptureFixture[str], shipped_model: Path
+) -> None:
+    current.parent.mkdir()
+    shutil.copy(shipped_model, current)
+    assert promote("right", current) == 2
+    assert "do not tell the same classes apart; these are in one alone: airplane," in (
+        capsys.readouterr().err
+    )
+    assert promote("missing", current) == 2
+    assert f"{home}/missing.keras: there is no model here" in capsys.readouterr().err
+    assert current.read_bytes() == shipped_model.read_bytes()
+
+    keras_alone(home / "right.keras", current)
+    assert promote("never_red", current) == 2
+    assert "make a copy that does, with `classifyd-train describe`" in capsys.readouterr().err
+
+
+def test_what_is_in_the_way_stays(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.keras" for name in ("new", "now")}
+    for name, path in files.items():
+        path.write_bytes(name.encode())
+    new, now = map(modelfile.digest_of, files.values())
+    kept = tmp_path / f"now.{now[:12]}.keras"
+    kept.write_bytes(b"something else")
+    with pytest.raises(RefusedError, match="is in the way"):
+        put_in_place(files["new"], new, files["now"], now)
+    with pytest.raises(RefusedError, match="written to while it was read"):
+        put_in_place(files["new"], now, files["now"], now)
+    assert files["now"].read_bytes() == b"now"
+    assert kept.read_bytes() == b"something else"
+    kept.write_bytes(b"now")  # as a killed promote leaves it
+    assert put_in_place(files["new"], new, files["now"], now) == kept
+    assert files["now"].read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_service_can_read_the_new_file_as_the_old(tmp_path: Path) -> None:
+    new, now = tmp_path / "new.keras", tmp_path / "now.keras"
+    new.write_bytes(b"new")
+    now.write_bytes(b"now")
+    os.chown(now, 12345, 23456)
+    now.chmod(0o440)
+    kept = put_in_place(new, modelfile.digest_of(new), now, modelfile.digest_of(now))
+    for path in (now, kept):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o440)
+
+
+# Ends the process at the n-th thing that it does to a file; exit code 0 if it got to its end.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from classifier.modelfile import digest_of
+from trainer.promote import put_in_place
+folder, places = Path(sys.argv[1]), 0
+while True:
+    at = folder / str(places)
+    at.mkdir()
+    (at / "new.keras").write_bytes(b"new" * 1000)
+    (at / "now.keras").write_bytes(b"now" * 1000)
+    digests = [digest_of(at / name) for name in ("new.keras", "now.keras")]
+    child = os.fork()
+    if child == 0:
+        left = places
+        def hook(event, arguments):
+            global left
+            if event in ("os.mkdir", "os.chown", "os.chmod", "os.link", "os.rename", "os.remove",
+                         "os.rmdir", "open"):
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left -= 1
+        sys.addaudithook(hook)
+        put_in_place(at / "new.keras", digests[0], at / "now.keras", digests[1])
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+    places += 1
+print(places)
+"""
+
+
+def test_a_promote_that_is_killed_leaves_the_old_or_the_new_whole(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    places = int(done.stdout)
+    assert places > 10
+    found = []
+    for place in range(places + 1):
+        folder = tmp_path / str(place)
+        content = (folder / "now.keras").read_bytes()
+        kept = [*folder.glob("now.*.keras")]
+        found.append((content[:3], len(kept)))
+        assert content in (b"new" * 1000, b"now" * 1000)
+        assert all(path.read_bytes() == b"now" * 1000 for path in kept)
+        assert kept or content[:3] == b"now"  # the old one is never lost
+        # What was cut short is completed by doing it again.
+        new, now = (modelfile.digest_of(folder / f"{name}.keras") for name in ("new", "now"))
+        if new != now:
+            put_in_place(folder / "new.keras", new, folder / "now.keras", now)
+        assert (folder / "now.keras").read_bytes() == b"new" * 1000
+    assert found == sorted(found, key=lambda pair: (pair[0] == b"new", pair[1]))
+    assert {*found} == {(b"now", 0), (b"now", 1), (b"new", 1)}
+
+
+def test_a_daemon_at_work_takes_the_new_model_at_its_next_start(
+    home: Path, current: Path, tmp_path: Path, promote
+) -> None:
+    old = serve(home, "never_red", current)
+    new = modelfile.digest_of(home / "right.keras")
+    (tmp_path / "project").mkdir()
+    project = Project(
+        tmp_path / "project", home / ".cache" / "classifyd", model=str(current), workers=1
+    )
+    with project.started("run") as daemon:
+        draw(project.inbox / "before.png", "red", 100)
+        project.wait_for_rows(1)
+        assert promote("right", current) == 0
+        draw(project.inbox / "meanwhile.png", "red", 101)
+        project.wait_for_rows(2)
+        status = project.classifyd("status").stdout
+        assert f"\nmodel      {old[:11]}" in status
+        assert f"\nconfigured {new[:11]}" in status
+        assert "; restart to use it\n" in status
+        assert daemon.stop() == 0
+    draw(project.inbox / "after.png", "red", 102)
+    assert project.classifyd("run", "--once").returncode == 0
+    rows = [project.row_of(f"{name}.png") for name in ("before", "meanwhile", "after")]
+    assert [row["model"][:11] for row in rows] == [old[:11], old[:11], new[:11]]
+    assert [row["label"] == "red" for row in rows] == [False, False, True]
+    assert "restart" not in project.classifyd("status").stdout
+
+
+def test_a_name_is_given_once_without_hard_links_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:  # as on FAT
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    draft, target = tmp_path / "draft", tmp_path / "target"
+    draft.write_text("mine")
+    monkeypatch.setattr(os, "link", refused)
+    name_new(draft, target)
+    assert target.read_text() == "mine"
+    draft.write_text("another")
+    with pytest.raises(FileExistsError):
+        name_new(draft, target)
+    assert target.read_text() == "mine"

@@ -1,0 +1,183 @@
+"""A new model in the place of the one that serves: measured against it first, then put there whole.
+
+A daemon at work does not notice: it runs on its own copy of the old one until its next start.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from classifier import contract as contracts
+from classifier import modelfile
+from classifier.classify import Classifier
+from classifier.durable import name_new, sync_file, sync_folder
+from classifier.errors import ModelError
+from trainer.compare import Comparison, Flags, change, compare, losses, table
+from trainer.data import Samples, load
+from trainer.errors import DataError, RefusedError, TrainerError
+
+BATCH_SIZE = 64
+MODE = 0o775  # at most; who else may write is judged by its last digit
+
+
+def promote(
+    candidate: Path,
+    current: Path,
+    data: str,
+    significance: float,
+    class_margin: float,
+    cache: Path | None = None,
+) -> Iterator[str]:
+    """Put a model in the place of another if it is not worse on the same images; the report.
+
+    data: `cifar10`, or a folder. Its `test/` is taken if it has one, else all of it.
+    cache: a folder for compiled programs; the user's cache folder by default.
+
+    Raises `RefusedError` if it is worse, or cannot be put there; nothing has changed then. Raises
+    `DataError`, `TrainerError` or `ModelError` if the two cannot be compared.
+    """
+    current = Path(os.path.realpath(current))  # where a link leads to, the new one shall lie
+    if differing := sorted({*_labels(candidate)} ^ {*_labels(current)}):
+        raise DataError(
+            f"{candidate} and {current} do not tell the same classes apart; these are in one "
+            f"alone: {', '.join(differing)}"
+        )
+    new, old = Classifier.open(candidate, cache), Classifier.open(current, cache)
+    if new.digest == old.digest:
+        yield f"{current} is this very model already"
+        return
+    if not os.access(current.parent, os.W_OK | os.X_OK):
+        raise RefusedError(f"{current.parent}: this user cannot write here: chmod or chown it")
+    comparison = _compared(old, new, data, significance, class_margin)
+    yield from table(comparison)
+    if not comparison.acceptable:
+        raise RefusedError(f"{current} stays as it is: {candidate} is worse {_where(comparison)}")
+    kept = put_in_place(candidate, new.digest, current, old.digest)
+    if comparison.doubtful_classes:
+        names = losses(comparison, comparison.doubtful_classes)
+        yield f"It lost in these classes, perhaps by chance: look after them: {names}"
+    if not comparison.can_tell:
+        yield (
+            f"The models differ on {comparison.total.discordant} images: too few to notice a worse "
+            "one. Measure with more"
+        )
+    yield f"{current} is now this model, and the old one is kept as {kept.name}"
+    yield f"its SHA-256, for `model_sha256:` if config.yaml pins it: {new.digest}"
+    yield "A classifyd at work uses it from its next start on"
+
+
+def _where(comparison: Comparison) -> str:
+    parts = [f"in total ({change(comparison.total)})"] if comparison.worse else []
+    if comparison.worse_classes:
+        parts.append(f"in these classes: {losses(comparison, comparison.worse_classes)}")
+    return ", and ".join(parts)
+
+
+def _labels(model: Path) -> tuple[str, ...]:
+    try:
+        with modelfile.opened(model):
+            contract = contracts.read(model)
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from None
+    if contract is None:
+        raise TrainerError(
+            f"{model}: it does not say what its classes are called: make a copy that does, with "
+            "`classifyd-train describe`"
+        )
+    return contract.labels
+
+
+def _compared(
+    old: Classifier, new: Classifier, data: str, significance: float, class_margin: float
+) -> Comparison:
+    names, samples = _labelled(data, old)
+    of_new = samples
+    if _shape(new) != _shape(old):
+        _, of_new = _labelled(data, new)
+        if not np.array_equal(of_new.labels, samples.labels):
+            raise DataError(f"{data}: images came or went meanwhile: start again")
+    return compare(
+        _right(old, samples, names), _right(new, of_new, names),
+        samples.labels, names, significance, class_margin,
+    )  # fmt: skip
+
+
+def _shape(classifier: Classifier) -> tuple[int, int, int]:
+    contract = classifier.contract
+    return contract.height, contract.width, contract.channels
+
+
+def _labelled(data: str, classifier: Classifier) -> tuple[tuple[str, ...], Samples]:
+    """The names of the classes, and the images in the size of this model."""
+    found = load(data, _shape(classifier))
+    if differing := sorted(set(found.names) ^ set(classifier.contract.labels)):
+        raise DataError(
+            f"{data}: its classes are not the models'; these are in one alone: "
+            f"{', '.join(differing)}"
+        )
+    samples = (found.train if found.test is None else found.test).readable()
+    if not len(samples.labels):
+        raise DataError(f"{data}: none of its images can be read")
+    return found.names, samples
+
+
+def _right(classifier: Classifier, samples: Samples, names: tuple[str, ...]) -> Flags:
+    """bool (n,): whether each answer is right. names: of the samples' labels, in any order."""
+    labels = np.array([classifier.contract.labels.index(name) for name in names])[samples.labels]
+    right = np.zeros(len(labels), np.bool_)
+    # disable=None: a bar in a terminal, nothing in a log file.
+    for start in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", leave=False, disable=None):
+        part = slice(start, min(start + BATCH_SIZE, len(labels)))
+        scores = classifier.probabilities(samples.pixels(np.arange(part.start, part.stop)))
+        # No number is no answer, as in serving.
+        right[part] = (scores.argmax(axis=1) == labels[part]) & np.isfinite(scores).all(axis=1)
+    return right
+
+
+def put_in_place(candidate: Path, new: str, current: Path, old: str) -> Path:
+    """Make `current` a copy of `candidate`, and keep what it was beside it; where that is.
+
+    new, old: the SHA-256 that the two files must have, those that were measured. At every moment,
+    and after a power cut, `current` is one of the two, whole. Raises `RefusedError`.
+    """
+    kept = current.with_name(f"{current.stem}.{old[:12]}{current.suffix}")
+    with tempfile.TemporaryDirectory(dir=current.parent, prefix=".promoting-") as folder:
+        after, before = Path(folder, "new"), Path(folder, "old")
+        _copy(candidate, new, after, current.stat())
+        _copy(current, old, before, current.stat())
+        try:
+            name_new(before, kept)
+        except FileExistsError:  # of an earlier time when it was in place, or of a killed promote
+            if not kept.is_file() or modelfile.digest_of(kept) != old:
+                raise RefusedError(
+                    f"{kept} is in the way: the old model would be kept there, so move it"
+                ) from None
+        after.replace(current)
+        sync_folder(current.parent)
+    return kept
+
+
+def _copy(model: Path, digest: str, target: Path, like: os.stat_result) -> None:
+    """Copy a model, for whoever can read the file that `like` is of."""
+    try:
+        with modelfile.opened(model) as (file, _):
+            modelfile.copy(file, digest, target)
+    except ModelError as error:
+        raise RefusedError(f"{model}: {error}") from None
+    try:
+        os.chown(target, like.st_uid, like.st_gid)
+    except PermissionError:
+        if not like.st_mode & stat.S_IROTH:
+            raise RefusedError(
+                "the model's owner and group cannot be kept, and then the service may be unable to "
+                "read it: do this as its owner or as root"
+            ) from None
+    target.chmod(like.st_mode & MODE)
+    sync_file(target)
