@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from classifier.contract import Contract
-from classifier.scores import Scores, energy, looks_unknown, to_probabilities
+from classifier.scores import Scores, energy, to_probabilities
 from trainer import measure
 from trainer.evaluate import Evaluation
-from trainer.measure import Classes, Coverage, Flags, OperatingPoint, Reliability
+from trainer.measure import Classes, Coverage, OperatingPoint, Reliability
 
 DIGITS = 5
 # Not rounded: a hair more or less answers other images.
@@ -28,7 +28,6 @@ class Findings:
 
     confusion: int64 (classes, classes), rows what it is, columns what was answered.
     calibrated, raw: with the model's temperature and without it; None for a model that has none.
-    unknown: how many of the labelled images look like no class to the model.
     point: the `min_confidence` for the target precision; None where there is none.
     strange: how many pictures of no class pass for one, by kind, as in the JSON.
     """
@@ -40,7 +39,6 @@ class Findings:
     raw: Reliability | None
     curve: Coverage
     target: float
-    unknown: int
     point: OperatingPoint | None
     strange: dict[str, Any]
 
@@ -50,7 +48,7 @@ def findings(found: Evaluation, target: float) -> Findings:
     contract, labels = found.contract, found.labels
     probabilities = to_probabilities(found.outputs, contract)
     answers, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    right, unknown = answers == labels, looks_unknown(found.outputs, contract)
+    right = answers == labels
     raw = None
     if contract.temperature != 1:
         uncorrected = _confidences(found.outputs, measure.without_temperature(contract))
@@ -63,8 +61,7 @@ def findings(found: Evaluation, target: float) -> Findings:
         raw=raw,
         curve=measure.accuracy_by_coverage(confidences, right),
         target=target,
-        unknown=int(unknown.sum()),
-        point=_operating_point(confidences, right, unknown, target),
+        point=measure.threshold_for_precision(confidences, right, target),
         strange=_strange(found),
     )
 
@@ -83,7 +80,7 @@ def metrics(found: Findings) -> dict[str, Any]:
         "energy_threshold": contract.energy_threshold,
         "summary": found.summary,
         "left_out": [{"name": name, "reason": reason} for name, reason in evaluation.left_out],
-        "target_precision": _target(found.point, found.target, found.unknown),
+        "target_precision": _target(found.point, found.target),
         "strange": found.strange,
         "classes": _classes(found.confusion, contract.labels),
         "confusion": found.confusion.tolist(),
@@ -137,12 +134,10 @@ def lines(said: dict[str, Any]) -> list[str]:
 def _target_lines(target: dict[str, Any]) -> list[str]:
     if not target["reached"]:
         return [f"no min_confidence makes {100 * target['target']:g}% of the answers right"]
-    unknown = target["withheld_as_unknown"]
     return [
         f"min_confidence {target['min_confidence']}: {100 * target['precision']:.2f}% of the "
         f"answers are right, {100 * target['coverage']:.2f}% of the images are answered, "
-        f"{target['withheld']:,} left `uncertain`"
-        + (f", {unknown:,} of them because they look like no class" if unknown else ""),
+        f"{target['withheld']:,} left `uncertain`",
         "(picked and measured on the same images, which is optimistic: try it on others)",
     ]
 
@@ -157,20 +152,7 @@ def strange_columns(strange: dict[str, Any]) -> dict[str, str]:
     return {heading: key for heading, key in columns.items() if strange["all"][key] is not None}
 
 
-def _operating_point(
-    confidences: Scores, right: Flags, unknown: Flags, target: float
-) -> OperatingPoint | None:
-    """As serving withholds answers: what looks like no class is `uncertain`, however sure."""
-    if unknown.all():
-        return None
-    point = measure.threshold_for_precision(confidences[~unknown], right[~unknown], target)
-    if point is None:
-        return None
-    total = len(right)
-    return replace(point, coverage=point.answered / total, withheld=total - point.answered)
-
-
-def _target(point: OperatingPoint | None, target: float, unknown: int) -> dict[str, Any]:
+def _target(point: OperatingPoint | None, target: float) -> dict[str, Any]:
     if point is None:
         return {"target": target, "reached": False}
     low, high = measure.wilson(round(point.precision * point.answered), point.answered)
@@ -178,7 +160,6 @@ def _target(point: OperatingPoint | None, target: float, unknown: int) -> dict[s
         "target": target,
         "reached": True,
         **asdict(point),
-        "withheld_as_unknown": unknown,
         "precision_low": low,
         "precision_high": high,
     }

@@ -151,15 +151,12 @@ def _threshold(target: dict[str, Any]) -> str:
             f"<p>No setting makes {wanted} of the answers right on these images. Ask for less with "
             "<code>--target-precision</code>, or train a better model.</p>"
         )
-    because = ""
-    if unknown := target["withheld_as_unknown"]:
-        because = f" ({unknown:,} of them, however sure, because they look like no class)"
     return (
         f"<p>With <code>min_confidence: {target['min_confidence']}</code>, "
         f"{_percent(target['precision'])} of the answers are right (95% interval "
         f"{_percent(target['precision_low'])} to {_percent(target['precision_high'])}), and "
         f"{_percent(target['coverage'])} of the images are answered; the other "
-        f"{target['withheld']:,} are marked <code>uncertain</code>{because}. It is the lowest "
+        f"{target['withheld']:,} are marked <code>uncertain</code>. It is the lowest "
         f"setting that gives {wanted} on these images. Because it was picked on the same images "
         "that it is measured on, this is optimistic: try it on others before you rely on it.</p>"
     )
