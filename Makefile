@@ -24,9 +24,9 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.runtime
 	$(BIN)/python bench/throughput.py $(DATA)
 
-# Hours: TRIALS="killed bombs" runs some of them. What they report goes into docs/TRIALS.md.
+# Hours: TRIALS="killed bombs" runs some of them, DATA=FOLDER has CIFAR-10 as images. What they report goes into docs/TRIALS.md.
 trial: $(VENV)/.trial
-	$(BIN)/python -m trials $(TRIALS)
+	DATA=$(DATA) $(BIN)/python -m trials $(TRIALS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
