@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT, DrawImage
 
+from trainer import files
 from trainer.data import FileSamples, hold_out, load_folder
 from trainer.errors import DataError
 
@@ -31,6 +36,10 @@ def names(samples: object) -> list[str]:
     assert isinstance(samples, FileSamples)
     paths = [Path(samples.path(index)) for index in range(len(samples.labels))]
     return [f"{path.parent.name}/{path.name}" for path in paths]
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
 
 
 def test_class_folders_alone(pets: Path) -> None:
@@ -67,20 +76,142 @@ def test_images_lie_at_any_depth_and_may_be_links(pets: Path, draw_image: DrawIm
     assert len(train.readable().labels) == 7
 
 
-def test_what_cannot_be_read_is_left_out_and_named(
-    pets: Path, caplog: pytest.LogCaptureFixture
+def test_the_order_is_not_the_disk_s(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or labels and what is held out would depend on it."""
+    (pets / "cat" / "more").mkdir()
+    (pets / "cat" / "0.png").rename(pets / "cat" / "more" / "0.png")
+    first = load_folder(pets, SHAPE)
+    entries = files._entries
+    monkeypatch.setattr(files, "_entries", lambda folder: reversed([*entries(folder)]))
+    again = load_folder(pets, SHAPE)
+    assert first.names == again.names == ("cat", "dog")
+    assert names(first.train) == names(again.train)
+    assert first.train.labels.tolist() == again.train.labels.tolist()
+
+
+def test_links_to_folders_are_classes_but_not_followed_inside(
+    pets: Path, draw_image: DrawImage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (pets / "cat" / "1.png").write_text("no image")
-    (pets / "dog" / "été\n.jpg").write_bytes(b"")
-    train = load_folder(pets, SHAPE).train.readable()
-    assert names(train) == ["cat/0.png", "cat/2.png", "dog/0.png", "dog/1.png", "dog/2.png"]
-    assert train.labels.tolist() == [0, 0, 1, 1, 1]
-    said = sorted(record.getMessage() for record in caplog.records)
-    assert said == [
-        f"left out: '{pets}/cat/1.png': the content is not a JPEG, PNG, WebP or BMP image, "
-        "whatever its name says",
-        f"left out: '{pets}/dog/été\\n.jpg': the file is empty",
+    (pets / "dog").rename(pets.parent / "real")
+    (pets / "dog").symlink_to(pets.parent / "real")
+    (pets / "cat" / "loop").symlink_to(pets)  # else dogs would be cats
+    data = load_folder(pets, SHAPE)
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert said(caplog) == [f"{pets}: links to folders inside a class are not followed: 1"]
+    (pets / "all").symlink_to(pets)
+    with pytest.raises(DataError, match="all: this is a link to a folder that it lies in"):
+        load_folder(pets, SHAPE)
+
+
+def test_what_is_passed_over_is_said(
+    pets: Path, draw_image: DrawImage, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw_image(pets / "stray.png")
+    (pets / "cat" / "scan.TIF").touch()
+    (pets / "dog" / "moving.gif").touch()
+    (pets / "dog" / "more.gif").touch()
+    load_folder(pets, SHAPE)
+    assert said(caplog) == [
+        f"{pets}: 1 images are in no class folder and are left out",
+        f"{pets}: images of these kinds are not read: 2 .gif, 1 .tif. Convert them to JPEG or PNG",
     ]
+
+
+def test_other_parts_of_a_data_set_are_named(
+    pets: Path, draw_image: DrawImage, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = pets.parent / "whole"
+    whole.mkdir()
+    pets.rename(whole / "train")
+    draw_image(whole / "val" / "cat" / "0.png")
+    draw_image(whole / "test.png")
+    assert load_folder(whole, SHAPE).test is None
+    assert said(caplog) == [
+        f"{whole}: not used, as they are neither train nor test: val",
+        f"{whole}: 1 images are in no class folder and are left out",
+    ]
+
+
+def take_class_folders_away(pets: Path) -> None:
+    for image in [*pets.glob("*/*.png")]:
+        image.rename(pets / f"{image.parent.name}-{image.name}")
+    for folder in ("cat", "dog"):
+        (pets / folder).rmdir()
+
+
+def empty(pets: Path) -> None:
+    take_class_folders_away(pets)
+    for image in pets.iterdir():
+        image.unlink()
+
+
+def make_them_parts(pets: Path) -> None:
+    (pets / "cat").rename(pets / "train")
+    (pets / "dog").rename(pets / "Test")
+
+
+def encode_a_name_twice(pets: Path) -> None:
+    shutil.copytree(pets / "cat", pets / "caf\u00e9")
+    (pets / "cat").rename(pets / "cafe\u0301")
+
+
+def other_case_in_test(pets: Path) -> None:
+    shutil.copytree(pets, pets / "train")
+    (pets / "cat").rename(pets / "Cat")
+    (pets / "test").mkdir()
+    for name in ("Cat", "dog"):
+        (pets / name).rename(pets / "test" / name)
+
+
+def break_a_line(pets: Path) -> None:
+    (pets / "cat").rename(pets / "c\nat")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (empty, "at least two folders of images here, each named after what it shows; found none"),
+        (take_class_folders_away, "found none, and 6 images that are in no folder"),
+        (lambda pets: shutil.rmtree(pets / "dog"), "found 1: cat"),
+        (make_them_parts, "its folders are called Test, train, which are parts of a data set"),
+        (encode_a_name_twice, "differ in how Unicode encodes them alone: rename one, or make"),
+        (lambda pets: (pets / "cat").rename(pets / "dog "), "differ in spaces at an end alone"),
+        (
+            other_case_in_test,
+            "train/ and test/ must hold the same classes, but these are in one alone: Cat, cat; "
+            "'cat' and 'Cat' differ in upper and lower case alone: rename one",
+        ),
+        (break_a_line, r"one line of text, and 'c\nat' is not: rename this folder"),
+    ],
+)
+def test_folders_that_are_not_as_they_should_be(
+    spoil: Callable[[Path], object], message: str, pets: Path
+) -> None:
+    spoil(pets)
+    with pytest.raises(DataError, match=f"^{re.escape(str(pets))}: .*{re.escape(message)}"):
+        load_folder(pets, SHAPE)
+
+
+def test_a_folder_that_cannot_be_read_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images are not left out silently."""
+    (pets / "cat" / "private").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: bytes) -> object:
+        if path.endswith(b"private"):  # permissions mean nothing to root, who may run this
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"cat/private: .* \(Permission denied\): set its perm"):
+        load_folder(pets, SHAPE)
+
+
+def test_letters_may_be_classes(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (pets / "cat").rename(pets / "a")
+    (pets / "dog").rename(pets / "A")
+    assert load_folder(pets, SHAPE).names == ("A", "a")
+    assert said(caplog) == [f"{pets}: the classes 'A' and 'a' differ in upper and lower case alone"]
 
 
 def test_the_same_share_of_every_class_is_held_out() -> None:
@@ -92,7 +223,7 @@ def test_the_same_share_of_every_class_is_held_out() -> None:
 
 
 def test_a_class_of_one_image_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="class b: 1 readable images: at least two"):
+    with pytest.raises(DataError, match=r"class b: 1 readable images: at least two .* Add some"):
         hold_out(np.array([0, 0, 1]), ("a", "b"), 0.1, seed=1)
 
 
@@ -119,8 +250,8 @@ def test_what_would_fail_at_the_end_fails_before_the_training(pets: Path) -> Non
         [sys.executable, "-c", FAIL_LATE, pets, output], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    said = [line for line in done.stderr.splitlines() if not line.startswith("left out")]
-    assert [line.removeprefix("classifyd-train: ") for line in said] == [
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("left out")]
+    assert [line.removeprefix("classifyd-train: ") for line in lines] == [
         f"--output {pets}: a model file's name ends in .keras",
         f"{pets}.keras: this is a folder; the model needs the name of a file",
         f"{pets}/cat/0.png/model.keras: the model could not be written here: "

@@ -22,11 +22,12 @@ from trainer.batches import Batches
 from trainer.calibrate import MIN_IMAGES, fit_energy_threshold, fit_temperature
 from trainer.checkpoint import Progress, write_whole
 from trainer.data import DataSet, Samples, hold_out
-from trainer.errors import DataError, TrainerError
+from trainer.errors import TrainerError
 from trainer.fit import fitted
 from trainer.measure import summary
 from trainer.network import mirrored
 from trainer.recipe import NetworkName, Recipe, held_out_share, recipe_for
+from trainer.screening import LISTED
 from trainer.start import Start
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ def train(
             f"{checkpoint}: a training was interrupted here. Go on with it by --resume, or delete "
             "this file to begin anew"
         )
-    data = _without_broken(data)
+    data = data.readable()
+    _write_left_out(data, output)
     images = len(data.train.labels)
     recipe = recipe_for(images, **vars(options), start=None if start is None else start.digest)
     kept, held = hold_out(data.train.labels, data.names, held_out_share(images), recipe.seed)
@@ -159,13 +161,13 @@ def print_result(name: str, result: dict[str, Any]) -> None:
     )
 
 
-def _without_broken(data: DataSet) -> DataSet:
-    train, test = data.train.readable(), data.test and data.test.readable()
-    for part, samples in (("training", train), ("test", test)):
-        if samples is not None and (gone := set(range(len(data.names))) - {*samples.labels}):
-            names = ", ".join(data.names[label] for label in sorted(gone))
-            raise DataError(f"none of the {part} images of these classes can be read: {names}")
-    return replace(data, train=train, test=test)
+def _write_left_out(data: DataSet, output: Path) -> None:
+    """All that was left out, beside the model, where it is too much to be listed in the log."""
+    lines = [f"{path!r}: {reason}\n" for path, reason in data.left_out]
+    if len(lines) > LISTED:
+        file = output.with_suffix(".left_out.txt")
+        write_whole(file, "".join(lines).encode())
+        log.warning("left out: all %s are listed in %s", f"{len(lines):,}", file)
 
 
 def _check_writable(output: Path) -> None:
