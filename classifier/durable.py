@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +61,13 @@ def sync_folder(path: Path) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that its name holds the old content or all of the new, on the disk."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        draft = Path(folder) / path.name
+        draft.write_bytes(content)
+        sync_file(draft)
+        draft.replace(path)
+    sync_folder(path.parent)

@@ -52,8 +52,8 @@ def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False
         raise
     if settings.unknown and program.contract.energy_threshold is None:
         raise ModelError(
-            f"{settings.model}: it cannot tell what is none of its classes. Train it anew with "
-            "classifyd-train, or set `unknown: false` in config.yaml"
+            f"{settings.model}: it cannot tell what is none of its classes. Set `unknown: false` "
+            "in config.yaml, or train a model with classifyd-train on 250 images or more"
         )
     return program
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from daemon.row import shown
 
-UNKNOWN = "nothing was measured about it: classifyd-train evaluate"
+UNKNOWN = "it carries no figures; `classifyd-train evaluate` measures it"
 MAX_TEXT = 80  # characters of a name or a date
 MAX_IMAGES = 10**12
 PARTS = (("test", "test images"), ("validation", "held-out training images"))

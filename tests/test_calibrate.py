@@ -23,13 +23,19 @@ def test_the_temperature_is_found(temperature: float) -> None:
     assert fit_temperature(*answers(temperature)) == pytest.approx(temperature, rel=0.03)
 
 
-def test_answers_that_are_all_right_or_that_say_nothing_give_a_number() -> None:
-    """Then the likelihood has no highest point, and a bound is taken."""
+def test_answers_that_are_all_right_are_not_sure_without_end() -> None:
+    """Of n images that are all right, one in n + 2 is allowed to be wrong."""
+    labels = np.arange(200) % 5
+    right = 3 * np.eye(5, dtype=np.float32)[labels]
+    tempered = np.exp(right[0] / fit_temperature(right, labels))
+    assert tempered[0] / tempered.sum() == pytest.approx(1 - 0.8 / 202, abs=1e-4)
+
+
+def test_answers_that_say_nothing_or_are_all_wrong_give_a_number() -> None:
     labels = np.arange(10) % 3
-    right = np.eye(3, dtype=np.float32)[labels]
-    assert 0.01 <= fit_temperature(right, labels) < 0.03
     assert 0.01 <= fit_temperature(np.zeros((10, 3), np.float32), labels) <= 100
-    assert 40 < fit_temperature(-right, labels) <= 100
+    wrong = -np.eye(3, dtype=np.float32)[labels]
+    assert 40 < fit_temperature(wrong, labels) <= 100
 
 
 def test_the_threshold_keeps_nineteen_of_twenty() -> None:

@@ -50,6 +50,60 @@ for weight in network.weights:
         whole = old * outputs**0.5 / np.linalg.norm(old)
         turned = np.linalg.norm(new - whole) / outputs**0.5
         assert 0.05 < turned < 0.13, (weight.path, turned)
+
+# --from: classes are known by their names, wherever they stand.
+from trainer.start import Start
+old, new = (readme_network(32, 32, 3, classes) for classes in (3, 4))
+fresh = new.layers[-1].get_weights()[0]
+Start("a.keras", "0" * 64, ("cat", "dog", "owl"), old).give_to(new, ("ant", "cat", "fox", "owl"))
+mine, others = old.layers[-1].get_weights()[0], new.layers[-1].get_weights()[0]
+np.testing.assert_array_equal(others[:, [1, 3]], mine[:, [0, 2]])
+np.testing.assert_array_equal(others[:, [0, 2]], fresh[:, [0, 2]])
+np.testing.assert_array_equal(new.layers[1].get_weights()[0], old.layers[1].get_weights()[0])
+
+# An accurate network that goes on after two epochs ends as one that was never interrupted.
+import tempfile
+from pathlib import Path
+from trainer import fit
+from trainer.checkpoint import Progress
+from trainer.recipe import recipe_for
+from trainer.samples import ArraySamples
+fit.XLA = False  # it takes longer to compile than this takes to run
+labels = np.arange(64) % 2
+samples = ArraySamples((images // 2 + 100 * labels[:, None, None, None]).astype(np.uint8), labels)
+recipe = recipe_for(64, "accurate", epochs=4, seed=3)
+
+
+def fitted(progress, checkpoint):
+    return fit.fitted(recipe, ("dark", "light"), samples, samples, progress, checkpoint, None)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    checkpoint = Path(folder) / "training.npz"
+    whole = Progress({})
+    fitted(whole, checkpoint)
+    assert whole.epoch == 4
+    keep, cut = Progress.save, Progress({})
+
+    def interrupted(self, path):
+        keep(self, path)
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+
+    Progress.save = interrupted
+    try:
+        fitted(cut, checkpoint)
+        raise SystemExit("not interrupted")
+    except KeyboardInterrupt:
+        Progress.save = keep
+    resumed = Progress.load(checkpoint)
+    assert resumed.epoch == 2
+    fitted(resumed, checkpoint)
+    assert resumed.epoch == 4
+    for one, other in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+    moved = max(np.abs(a - b).max() for a, b in zip(cut.weights, resumed.weights, strict=True))
+    assert moved > 0.01, moved
 print("ok")
 """
 

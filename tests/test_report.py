@@ -128,9 +128,26 @@ def test_lines_for_the_terminal() -> None:
     text = lines(metrics(findings(evaluation(), 0.9)))
     assert re.fullmatch(r"some <data>, 400 images: loss \d\.\d{4}, accuracy \d\d\.\d\d%", text[0])
     assert re.search(r"interval .* to \d\d\.\d\d%, calibration error \d+\.\d\d%$", text[1])
-    assert re.match(r"min_confidence 0\.\d+: 90\.\d\d% of the answers are right, ", text[2])
-    assert "optimistic" in text[3]
+    assert "optimistic" in text[2] + text[3]
+    assert re.match(r"min_confidence 0\.\d+: 90\.\d\d% of the answers are right, ", text[3])
     assert [line.split()[0] for line in text[6:10]] == ["threshold", "noise", "charts", "all"]
+
+
+def test_what_training_suggested_is_measured_here() -> None:
+    suggested = replace(CONTRACT, evidence={"min_confidence": {"target": 0.99, "value": 0.8}})
+    found = evaluation(suggested)
+    said = json_of(found)
+    sure = to_probabilities(found.outputs, CONTRACT).max(axis=1) >= 0.8
+    right = found.outputs.argmax(axis=1) == found.labels
+    assert said["suggested"]["precision"] == pytest.approx(right[sure].mean(), abs=1e-5)
+    assert said["suggested"]["coverage"] == pytest.approx(sure.mean(), abs=1e-5)
+    assert lines(said)[2].startswith("as training suggests")
+    assert lines(said)[3].startswith("min_confidence 0.8: ")
+    page = report.files(findings(found, 0.9))["index.html"].decode()
+    assert "Training suggests <code>min_confidence: 0.8</code>" in page
+    for nonsense in ({"value": "high"}, {}, 7, {"value": 2.0}):
+        odd = evaluation(replace(CONTRACT, evidence={"min_confidence": nonsense}))
+        assert json_of(odd)["suggested"] is None
 
 
 def test_a_target_that_nothing_reaches() -> None:

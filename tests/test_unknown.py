@@ -52,7 +52,7 @@ def test_a_strange_image_is_uncertain_if_asked_for(
 ) -> None:
     project.configure(model=str(tmp_path / "told.keras"), unknown=unknown)
     assert project.classifyd("run", "--once").returncode == 0
-    rows = project.rows()
+    rows = project.rows
     assert len(rows) == COUNT
     for row in rows:
         strange = "strange" in row["path"]

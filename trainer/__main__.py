@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import FrameType
 
 from classifier.contract import Description
-from classifier.errors import ClassifierError
+from classifier.errors import ClassifierError, NoRoomError
 from classifier.quiet import quiet
 from trainer.command_line import parse
 from trainer.errors import RefusedError, TrainerError
@@ -35,12 +35,12 @@ def _train(arguments: argparse.Namespace) -> None:
         from trainer.start import Start
         from trainer.train import Options, train
     options = Options(
-        arguments.network,
-        shape,
-        arguments.epochs,
-        arguments.seed,
-        arguments.patience,
-        not arguments.no_mirror,
+        network=arguments.network,
+        shape=shape,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        patience=arguments.patience,
+        mirror=not arguments.no_mirror,
     )
     start = Start.open(arguments.start) if arguments.start else None
     train(data, arguments.output, options, start=start, resume=arguments.resume)
@@ -119,7 +119,7 @@ def _run(argv: list[str] | None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         COMMANDS[arguments.command](arguments)
-    except RefusedError as error:
+    except (RefusedError, NoRoomError) as error:
         print(f"classifyd-train: {error}", file=sys.stderr)
         return 1
     except (TrainerError, ClassifierError) as error:

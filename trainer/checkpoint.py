@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.durable import sync_file, sync_folder
+from classifier.durable import write_whole
 from trainer.errors import TrainerError
 
 Arrays = list[NDArray[Any]]
@@ -74,18 +73,10 @@ class Progress:
         """Raise `TrainerError` if this is the beginning of another training."""
         known = self.plan.keys() | plan.keys()
         if differing := sorted(k for k in known if self.plan.get(k) != plan.get(k)):
+            # What the command line calls by other names.
+            named = {"start": "--from", "format": "the version of classifyd"}
+            what = ", ".join(named.get(key, key) for key in differing)
             raise TrainerError(
-                f"{path}: this is the beginning of another training; it differs in "
-                f"{', '.join(differing)}. Give the same data and options again, or delete it and "
-                "train without --resume"
+                f"{path}: this is the beginning of another training; it differs in {what}. Give "
+                "the same data and options again, or delete it and train without --resume"
             )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds the old content or all of the new, on the disk."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        draft = Path(folder) / path.name
-        draft.write_bytes(content)
-        sync_file(draft)
-        draft.replace(path)
-    sync_folder(path.parent)

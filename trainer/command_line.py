@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from classifier.contract import Output, Scaling
 from trainer.recipe import NETWORKS
 
 DEFAULT_OUTPUT = "image_classifier.keras"
+Number = TypeVar("Number", int, float)
+
+
+def _checked(
+    kind: Callable[[str], Number], is_right: Callable[[Number], bool], what: str
+) -> Callable[[str], Number]:
+    """A type for argparse that says what a number must be."""
+
+    def convert(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not is_right(value):
+            raise argparse.ArgumentTypeError(f"must be {what}, not {text!r}")
+        return value
+
+    return convert
+
+
+_positive = _checked(int, lambda value: value >= 1, "a whole number from 1 on")
+_seed = _checked(int, lambda value: 0 <= value < 1 << 32, "a whole number from 0 to 4294967295")
+_probability = _checked(float, lambda value: 0 <= value < 1, "from 0 to below 1, as 0.05")
+_share = _checked(float, lambda value: 0 < value <= 1, "above 0 and at most 1, as 0.99")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -133,7 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     promote.add_argument(
         "--class-margin", type=_probability, default=0.02, metavar="SHARE",
-        help="what a class may lose: this share of its images (default: 0.02)",
+        help="what a class may lose of its images; more is refused, or named if it may be chance "
+        "(default: 0.02)",
     )  # fmt: skip
 
     describe = commands.add_parser(
@@ -162,31 +187,3 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, required=True, metavar="FILE", help="the copy; it must not exist"
     )
     return parser
-
-
-def _probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("must be at least 0 and below 1, as 0.05")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError("must be above 0 and at most 1, as 0.99")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 1 << 32:
-        raise argparse.ArgumentTypeError("must be 0 to 4294967295")
-    return value

@@ -18,8 +18,9 @@ from tqdm import tqdm
 from classifier.classify import Classifier
 from classifier.contract import Contract
 from classifier.scores import Scores, to_probabilities
-from trainer.data import FileSamples, Samples, load
 from trainer.errors import DataError
+from trainer.labelled import in_output_order, labelled, outputs_of
+from trainer.samples import FileSamples, Samples
 from trainer.strange import EACH, KINDS, pictures
 
 log = logging.getLogger(__name__)
@@ -73,18 +74,9 @@ def evaluate(
     """
     classifier = Classifier.open(model, cache)
     contract = classifier.contract
-    found = load(data, (contract.height, contract.width, contract.channels))
-    if set(found.names) != set(contract.labels):
-        differing = sorted(set(found.names) ^ set(contract.labels))
-        raise DataError(
-            f"{data}: its classes are not the model's; these are in one alone: "
-            f"{', '.join(differing)}"
-        )
-    samples = (found.train if found.test is None else found.test).readable()
-    if not len(samples.labels):
-        raise DataError(f"{data}: none of its images can be read")
+    names, samples = labelled(data, contract)
     folder = Path(data)
-    outputs = _answers(classifier, samples)
+    outputs = outputs_of(classifier, samples)
     # Serving fails such images too.
     is_number = np.isfinite(to_probabilities(outputs, contract)).all(axis=1)
     left_out = (
@@ -96,25 +88,13 @@ def evaluate(
         samples, outputs = samples.subset(np.flatnonzero(is_number)), outputs[is_number]
     if not len(outputs):
         raise DataError(f"{data}: none of its images can be answered, because {NOT_A_NUMBER}")
-    # The folders are in alphabetical order, the model's outputs in an order of their own.
-    labels = np.array([contract.labels.index(label) for label in found.names])[samples.labels]
+    labels = in_output_order(samples, names, contract)
     return Evaluation(
         name or folder.resolve().name, model, classifier.digest, contract, outputs, labels,
         left_out,
         tuple(_worst(samples, labels, outputs, contract, folder)),
         _answers_to_strange(classifier, each),
     )  # fmt: skip
-
-
-def _answers(classifier: Classifier, samples: Samples) -> Scores:
-    """float32 (n, outputs): what the network gives for the samples."""
-    answers = []
-    total, size = len(samples.labels), classifier.batch_sizes[-1]
-    # disable=None: a bar in a terminal, nothing in a log file.
-    for start in tqdm(range(0, total, size), unit="batch", leave=False, disable=None):
-        indices = np.arange(start, min(start + size, total))
-        answers.append(classifier.outputs(samples.pixels(indices)))
-    return np.concatenate(answers)
 
 
 def _worst(

@@ -14,7 +14,7 @@ from classifier.contract import Contract
 from classifier.scores import Scores, energy, to_probabilities
 from trainer import measure
 from trainer.evaluate import Evaluation
-from trainer.measure import Classes, Coverage, OperatingPoint, Reliability
+from trainer.measure import Classes, Coverage, Flags, OperatingPoint, Reliability
 
 DIGITS = 5
 # Not rounded: a hair more or less answers other images.
@@ -29,6 +29,7 @@ class Findings:
     confusion: int64 (classes, classes), rows what it is, columns what was answered.
     calibrated, raw: with the model's temperature and without it; None for a model that has none.
     point: the `min_confidence` for the target precision; None where there is none.
+    suggested: what the `min_confidence` gives that training picked on held-out images, if any.
     strange: how many pictures of no class pass for one, by kind, as in the JSON.
     """
 
@@ -40,6 +41,7 @@ class Findings:
     curve: Coverage
     target: float
     point: OperatingPoint | None
+    suggested: OperatingPoint | None
     strange: dict[str, Any]
 
 
@@ -62,6 +64,7 @@ def findings(found: Evaluation, target: float) -> Findings:
         curve=measure.accuracy_by_coverage(confidences, right),
         target=target,
         point=measure.threshold_for_precision(confidences, right, target),
+        suggested=_suggested(contract, confidences, right),
         strange=_strange(found),
     )
 
@@ -81,6 +84,7 @@ def metrics(found: Findings) -> dict[str, Any]:
         "summary": found.summary,
         "left_out": [{"name": name, "reason": reason} for name, reason in evaluation.left_out],
         "target_precision": _target(found.point, found.target),
+        "suggested": found.suggested and _point(found.suggested),
         "strange": found.strange,
         "classes": _classes(found.confusion, contract.labels),
         "confusion": found.confusion.tolist(),
@@ -106,12 +110,18 @@ def metrics(found: Findings) -> dict[str, Any]:
 def lines(said: dict[str, Any]) -> list[str]:
     """What the terminal shows of the metrics."""
     summary, target, strange = (said[key] for key in ("summary", "target_precision", "strange"))
+    suggested = said["suggested"]
     shown = [
         f"{said['data']}, {summary['images']:,} images: loss {summary['loss']:.4f}, "
         f"accuracy {100 * summary['accuracy']:.2f}%",
         f"95% interval of the accuracy: {100 * summary['accuracy_low']:.2f}% to "
         f"{100 * summary['accuracy_high']:.2f}%, "
         f"calibration error {100 * summary['calibration_error']:.2f}%",
+        *(
+            ["as training suggests, on images held out there:", _point_line(suggested)]
+            if suggested
+            else []
+        ),
         *_target_lines(target),
         "",
         f"of {strange['each']} drawn pictures of no class, so many pass for one:",
@@ -135,11 +145,18 @@ def _target_lines(target: dict[str, Any]) -> list[str]:
     if not target["reached"]:
         return [f"no min_confidence makes {100 * target['target']:g}% of the answers right"]
     return [
-        f"min_confidence {target['min_confidence']}: {100 * target['precision']:.2f}% of the "
-        f"answers are right, {100 * target['coverage']:.2f}% of the images are answered, "
-        f"{target['withheld']:,} left `uncertain`",
-        "(picked and measured on the same images, which is optimistic: try it on others)",
+        f"the lowest that makes {100 * target['target']:g}% of these answers right (picked and "
+        "measured on the same images, which is optimistic: try it on others):",
+        _point_line(target),
     ]
+
+
+def _point_line(point: dict[str, Any]) -> str:
+    return (
+        f"min_confidence {point['min_confidence']}: {100 * point['precision']:.2f}% of the answers "
+        f"are right, {100 * point['coverage']:.2f}% of the images are answered, "
+        f"{point['withheld']:,} left `uncertain`"
+    )
 
 
 def strange_columns(strange: dict[str, Any]) -> dict[str, str]:
@@ -155,14 +172,21 @@ def strange_columns(strange: dict[str, Any]) -> dict[str, str]:
 def _target(point: OperatingPoint | None, target: float) -> dict[str, Any]:
     if point is None:
         return {"target": target, "reached": False}
+    return {"target": target, "reached": True, **_point(point)}
+
+
+def _point(point: OperatingPoint) -> dict[str, Any]:
     low, high = measure.wilson(round(point.precision * point.answered), point.answered)
-    return {
-        "target": target,
-        "reached": True,
-        **asdict(point),
-        "precision_low": low,
-        "precision_high": high,
-    }
+    return {**asdict(point), "precision_low": low, "precision_high": high}
+
+
+def _suggested(contract: Contract, confidences: Scores, right: Flags) -> OperatingPoint | None:
+    """The evidence comes from a file, and may be anything."""
+    said = contract.evidence.get("min_confidence")
+    value = said.get("value") if isinstance(said, dict) else None
+    if not isinstance(value, float):
+        return None
+    return measure.at_threshold(confidences, right, value)
 
 
 def _confidences(outputs: Scores, contract: Contract) -> Scores:

@@ -146,6 +146,21 @@ def threshold_for_precision(
     )
 
 
+def at_threshold(confidences: Reals, right: Flags, min_confidence: float) -> OperatingPoint | None:
+    """What a `min_confidence` gives that was picked elsewhere; None if nothing is answered."""
+    answered = confidences >= min_confidence
+    count = int(answered.sum())
+    if not count:
+        return None
+    return OperatingPoint(
+        min_confidence,
+        float(right[answered].mean()),
+        count / len(confidences),
+        count,
+        len(confidences) - count,
+    )
+
+
 def _shortest_between(low: float, high: float) -> float:
     """The decimal of fewest digits that is above `low` and not above `high`; both at most 1."""
     for digits in range(17):

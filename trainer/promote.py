@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from classifier import contract as contracts
 from classifier import modelfile
 from classifier.classify import Classifier
 from classifier.durable import name_new, sync_file, sync_folder
 from classifier.errors import ModelError
+from classifier.scores import to_probabilities
 from trainer.compare import Comparison, Flags, change, compare, losses, table
-from trainer.data import Samples, load
 from trainer.errors import DataError, RefusedError, TrainerError
+from trainer.labelled import in_output_order, labelled, outputs_of
+from trainer.samples import Samples
 
-BATCH_SIZE = 64
 MODE = 0o775  # at most; who else may write is judged by its last digit
 
 
@@ -97,10 +97,10 @@ def _labels(model: Path) -> tuple[str, ...]:
 def _compared(
     old: Classifier, new: Classifier, data: str, significance: float, class_margin: float
 ) -> Comparison:
-    names, samples = _labelled(data, old)
+    names, samples = labelled(data, old.contract)
     of_new = samples
     if _shape(new) != _shape(old):
-        _, of_new = _labelled(data, new)
+        _, of_new = labelled(data, new.contract)
         if not np.array_equal(of_new.labels, samples.labels):
             raise DataError(f"{data}: images came or went meanwhile: start again")
     return compare(
@@ -114,30 +114,13 @@ def _shape(classifier: Classifier) -> tuple[int, int, int]:
     return contract.height, contract.width, contract.channels
 
 
-def _labelled(data: str, classifier: Classifier) -> tuple[tuple[str, ...], Samples]:
-    """The names of the classes, and the images in the size of this model."""
-    found = load(data, _shape(classifier))
-    if differing := sorted(set(found.names) ^ set(classifier.contract.labels)):
-        raise DataError(
-            f"{data}: its classes are not the models'; these are in one alone: "
-            f"{', '.join(differing)}"
-        )
-    samples = (found.train if found.test is None else found.test).readable()
-    if not len(samples.labels):
-        raise DataError(f"{data}: none of its images can be read")
-    return found.names, samples
-
-
 def _right(classifier: Classifier, samples: Samples, names: tuple[str, ...]) -> Flags:
     """bool (n,): whether each answer is right. names: of the samples' labels, in any order."""
-    labels = np.array([classifier.contract.labels.index(name) for name in names])[samples.labels]
-    right = np.zeros(len(labels), np.bool_)
-    # disable=None: a bar in a terminal, nothing in a log file.
-    for start in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", leave=False, disable=None):
-        part = slice(start, min(start + BATCH_SIZE, len(labels)))
-        scores = classifier.probabilities(samples.pixels(np.arange(part.start, part.stop)))
-        # No number is no answer, as in serving.
-        right[part] = (scores.argmax(axis=1) == labels[part]) & np.isfinite(scores).all(axis=1)
+    contract = classifier.contract
+    scores = to_probabilities(outputs_of(classifier, samples), contract)
+    labels = in_output_order(samples, names, contract)
+    # No number is no answer, as in serving.
+    right: Flags = (scores.argmax(axis=1) == labels) & np.isfinite(scores).all(axis=1)
     return right
 
 

@@ -54,20 +54,27 @@ def recipe_for(
     start: str | None = None,
 ) -> Recipe:
     """The recipe for so many training images, where the user does not say otherwise."""
-    if not MIN_SIDE[network] <= min(shape[:2]) <= max(shape[:2]) <= MAX_SIDE:
-        raise TrainerError(
-            f"the network {network} takes pictures of {MIN_SIDE[network]} to {MAX_SIDE} pixels a "
-            f"side, not {max(shape[:2])}: give another --input-size"
-        )
+    check_size(network, shape)
     batch_size = 32
     if network == "accurate":
         batch_size = max(32, min(FULL_BATCH, images // 25))
+    # What a network holds of a batch grows with its pixels.
+    batch_size = max(4, min(batch_size, FULL_BATCH * 32 * 32 // (shape[0] * shape[1])))
     if epochs is None:
         steps = -(-images // batch_size)
         epochs = max(EPOCHS[network], -(-STEPS[network] // steps))
     if patience is None and network == "readme":
         patience = 20
     return Recipe(network, epochs, batch_size, seed, *shape, patience, mirror, start)
+
+
+def check_size(network: NetworkName, shape: tuple[int, int, int]) -> None:
+    """Raise `TrainerError` if the network does not take (height, width, channels)."""
+    if not MIN_SIDE[network] <= min(shape[:2]) <= max(shape[:2]) <= MAX_SIDE:
+        raise TrainerError(
+            f"the network {network} takes pictures of {MIN_SIDE[network]} to {MAX_SIDE} pixels a "
+            f"side, not {max(shape[:2])}: give another --input-size"
+        )
 
 
 def held_out_share(images: int) -> float:

@@ -56,6 +56,7 @@ def page(said: dict[str, Any], plots: Mapping[str, bytes]) -> str:
         _calibration(said),
         pictures["reliability.png"],
         "<h2>What should <code>min_confidence</code> be?</h2>",
+        _suggested(said["suggested"]),
         _threshold(said["target_precision"]),
         pictures["coverage.png"],
         "<h2>What does it say of something else altogether?</h2>",
@@ -142,6 +143,17 @@ def _calibration(said: dict[str, Any]) -> str:
             f"{said['temperature']:.3g}) it would be {_percent(without['calibration_error'])}"
         )
     return f"{words}.</p>"
+
+
+def _suggested(point: dict[str, Any] | None) -> str:
+    if point is None:
+        return ""
+    return (
+        f"<p>Training suggests <code>min_confidence: {point['min_confidence']}</code>, by images "
+        f"that it held out. Here, {_percent(point['precision'])} of the answers are right then "
+        f"(95% interval {_percent(point['precision_low'])} to {_percent(point['precision_high'])}),"
+        f" and {_percent(point['coverage'])} of the images are answered.</p>"
+    )
 
 
 def _threshold(target: dict[str, Any]) -> str:

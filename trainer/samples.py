@@ -5,6 +5,7 @@ Files are read through `classifier.read` and `classifier.decode`, as serving doe
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,11 @@ class Samples(Protocol):
     @property
     def labels(self) -> NDArray[np.int64]:
         """int64 (n,): the class of every image."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Another one for other images, other labels, another order."""
         ...
 
     def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -93,6 +99,12 @@ class FileSamples:
         """uint64 (n,): equal where files are, byte for byte. None before the first look."""
         return None if self.screening is None else self.screening.digests[self.chosen]
 
+    @property
+    def fingerprint(self) -> str:
+        """Known after the first look."""
+        assert self.digests is not None
+        return _fingerprint(self.labels, self.digests)
+
     def _decoded(self, file: int) -> NDArray[np.uint8]:
         path = self.files[file]
         try:
@@ -114,6 +126,10 @@ class ArraySamples:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
+    @property
+    def fingerprint(self) -> str:
+        return _fingerprint(self.labels, self.images)
+
     def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         return self.images[indices]
 
@@ -122,3 +138,10 @@ class ArraySamples:
 
     def readable(self) -> ArraySamples:
         return self
+
+
+def _fingerprint(*arrays: NDArray[np.int64] | NDArray[np.uint64] | NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -30,8 +30,9 @@ class Start:
         # Compiled, it was judged in a process of its own; what is loaded is the copy of that.
         program = compiled(path, Path.home() / ".cache" / "classifyd")
         network = load_keras(program.model)
-        if network.name == "mirrored":
-            network = network.get_layer("accurate")
+        inner = [layer for layer in network.layers if layer.name == "accurate"]
+        if network.name == "mirrored" and inner:
+            (network,) = inner
         return cls(path, program.digest, program.contract.labels, network)
 
     def give_to(self, network: keras.Model, labels: Sequence[str]) -> None:

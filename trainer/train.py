@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import logging
 import tempfile
@@ -17,20 +16,32 @@ from numpy.typing import NDArray
 
 from classifier import contract as contracts
 from classifier.contract import Contract
+from classifier.durable import write_whole
+from classifier.scores import to_probabilities
 from trainer import plot
 from trainer.batches import Batches
 from trainer.calibrate import MIN_IMAGES, fit_energy_threshold, fit_temperature
-from trainer.checkpoint import Progress, write_whole
+from trainer.checkpoint import Progress
 from trainer.data import DataSet, Samples, hold_out
 from trainer.errors import TrainerError
 from trainer.fit import fitted
-from trainer.measure import summary
+from trainer.measure import summary, threshold_for_precision
 from trainer.network import mirrored
-from trainer.recipe import NetworkName, Recipe, held_out_share, recipe_for
+from trainer.recipe import (
+    MAX_HELD_OUT,
+    NetworkName,
+    Recipe,
+    check_size,
+    held_out_share,
+    recipe_for,
+)
 from trainer.screening import LISTED
 from trainer.start import Start
 
 log = logging.getLogger(__name__)
+
+TARGET_PRECISION = 0.99
+FORMAT = 1  # of a checkpoint; another one when networks or their training change
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ def train(
     Nothing is written to `output` before the training is done: until then it holds the old model.
     """
     # What would fail at the end fails now, before hours of training.
+    check_size(options.network, options.shape)
     contract = Contract(data.names, *options.shape, output="logits")
     _check_writable(output)
     checkpoint = output.with_suffix(".training.npz")
@@ -68,6 +80,7 @@ def train(
             f"{checkpoint}: a training was interrupted here. Go on with it by --resume, or delete "
             "this file to begin anew"
         )
+    progress = Progress.load(checkpoint) if resume else None
     data = data.readable()
     _write_left_out(data, output)
     images = len(data.train.labels)
@@ -80,9 +93,9 @@ def train(
     )  # fmt: skip
 
     plan = _plan(recipe, data)
-    progress = Progress(plan)
-    if resume:
-        progress = Progress.load(checkpoint)
+    if progress is None:
+        progress = Progress(plan)
+    else:
         progress.check(plan, checkpoint)
         log.info("going on after epoch %d of %d", progress.epoch, recipe.epochs)
     network = fitted(recipe, data.names, training, validation, progress, checkpoint, start)
@@ -106,11 +119,12 @@ def train(
         "keras": f"{keras.__version__} on {keras.backend.backend()}",
         "history": progress.history,
         "validation": summary(held_logits, validation.labels, contract),
+        "min_confidence": _suggested(contract, held_logits, validation.labels),
     }
     if data.test is not None:
         metrics["test"] = summary(logits_of(answering, data.test), data.test.labels, contract)
         print_result(data.name, metrics["test"])
-    gist = ("data", "date", "network", "validation", "test")
+    gist = ("data", "date", "network", "validation", "min_confidence", "test")
     contract = replace(contract, evidence={key: metrics[key] for key in gist if key in metrics})
 
     curves = plot.curves(progress.history, data.name)
@@ -125,8 +139,8 @@ def train(
 
 def _plan(recipe: Recipe, data: DataSet) -> dict[str, Any]:
     """All that decides over a training, as JSON would give it back."""
-    labels = hashlib.sha256(data.train.labels.astype("<i8").tobytes()).hexdigest()
-    return {**asdict(recipe), "classes": [*data.names], "labels of the training images": labels}
+    plan = {"format": FORMAT, **asdict(recipe), "classes": [*data.names]}
+    return {**plan, "images": data.train.fingerprint}
 
 
 def logits_of(network: keras.Model, samples: Samples) -> NDArray[np.float32]:
@@ -145,13 +159,29 @@ def _calibrated(
     contract: Contract, logits: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Contract:
     if len(labels) < MIN_IMAGES:
-        log.info("confidences are not calibrated: that takes %d held-out images", MIN_IMAGES)
+        log.info(
+            "confidences are not calibrated: that takes %d held-out images, so %d in all",
+            MIN_IMAGES, round(MIN_IMAGES / MAX_HELD_OUT),
+        )  # fmt: skip
         return contract
     return replace(
         contract,
         temperature=round(fit_temperature(logits, labels), 4),
         energy_threshold=round(fit_energy_threshold(logits), 4),
     )
+
+
+def _suggested(
+    contract: Contract, logits: NDArray[np.float32], labels: NDArray[np.int64]
+) -> dict[str, Any] | None:
+    """The `min_confidence` at which held-out answers have `TARGET_PRECISION`, if there is one."""
+    probabilities = to_probabilities(logits, contract)
+    right = probabilities.argmax(axis=1) == labels
+    point = threshold_for_precision(probabilities.max(axis=1), right, TARGET_PRECISION)
+    if point is None or len(labels) < MIN_IMAGES:
+        return None
+    coverage = round(point.coverage, 4)
+    return {"target": TARGET_PRECISION, "value": point.min_confidence, "coverage": coverage}
 
 
 def print_result(name: str, result: dict[str, Any]) -> None:
