@@ -187,6 +187,17 @@ def test_names_take_little_memory() -> None:
         files[-1]
 
 
+def test_libpng_is_not_heard(pets: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It complains of many a file that is whole, at every decoding."""
+    picture = Image.open(pets / "cat" / "0.png")
+    picture.save(pets / "cat" / "profile.png", icc_profile=b"no profile")
+    whole = (pets / "cat" / "1.png").read_bytes()
+    (pets / "cat" / "1.png").write_bytes(whole[: len(whole) // 2])
+    assert names(screened(pets))[:2] == ["cat/0.png", "cat/2.png"]
+    assert "cat/profile.png" in names(screened(pets))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.usefixtures("from_disk")
 def test_damage_is_heard_from_two_threads(pets: Path) -> None:
     """libjpeg mends such a file, and says so on stderr, which the threads share."""

@@ -10,8 +10,9 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from tqdm import tqdm
 
 from classifier.decode import decode
 from classifier.errors import ImageError
+from classifier.header import image_format
+from classifier.quiet import Overheard, pass_on
 from classifier.read import read
 from trainer.files import FileNames
 
@@ -51,7 +54,25 @@ def load_image(path: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.uin
     SHA-256. Raises `ImageError`."""
     # Links are followed: a data set may well be made of links into another one.
     content = read(os.path.realpath(path) if os.path.islink(path) else path)
-    return decode(content.data, *shape).pixels, int(content.sha256[:16], 16)
+    with _libpng_unheard(content.data):
+        pixels = decode(content.data, *shape).pixels
+    return pixels, int(content.sha256[:16], 16)
+
+
+@contextmanager
+def _libpng_unheard(data: bytes) -> Iterator[None]:
+    """libpng has a line on stderr for every harmless oddity of a file, as of its colour profile,
+    each time that it is decoded; of damage, the error that is raised tells."""
+    if image_format(data) != "png":
+        yield
+        return
+    stderr = Overheard()
+    try:
+        with stderr:
+            yield
+    finally:
+        lines = stderr.words.splitlines(keepends=True)
+        pass_on(b"".join(line for line in lines if not line.startswith(b"libpng ")))
 
 
 def screen(files: FileNames, shape: tuple[int, int, int]) -> Screening:
