@@ -65,4 +65,5 @@ class Start:
 
 def _shapes(layer: Any, *part: int) -> list[tuple[int, ...]]:
     """Of all weights of a layer; part: a slice of each shape."""
-    return [tuple(np.shape(weight))[slice(*part)] for weight in layer.get_weights()]
+    wanted = slice(*part) if part else slice(None)
+    return [tuple(np.shape(weight))[wanted] for weight in layer.get_weights()]
