@@ -54,7 +54,8 @@ class Progress:
     def load(cls, path: Path) -> Progress:
         """Raises `TrainerError` if there is none, or if it is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # NumPy leaves a file open that it cannot read.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 progress = cls(**json.loads(str(file["said"])))
                 for name in cls._ARRAYS:
                     count = sum(key.rstrip("0123456789") == name for key in file.files)
