@@ -97,12 +97,9 @@ def test_a_checkpoint_that_has_no_room_ends_no_training(discs: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_training_begins_with_another_model(
-    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_training_begins_with_another_model(discs: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first.keras", tmp_path / "second.keras"
-    options = ["train", "--network", "readme", "--data"]
-    assert main([*options, str(discs), "--epochs", "6", "--output", str(first)]) == 0
+    assert trained("--data", discs, "--epochs", "6", "--output", first)[0] == 0
     # Two more classes, and so the known ones are at other places.
     more = tmp_path / "more"
     shutil.copytree(discs, more)
@@ -111,18 +108,18 @@ def test_a_training_begins_with_another_model(
         for path in (discs / "blue").iterdir():
             (more / name / path.name).write_bytes(path.read_bytes() + name.encode())
     shutil.rmtree(more / "blue")
-    arguments = [*options, str(more), "--epochs", "1", "--output", str(second)]
-    assert main([*arguments, "--from", str(first)]) == 0
+    arguments = ["--data", more, "--epochs", "1", "--output", second, "--from", first]
+    code, _, said = trained(*arguments)
+    assert code == 0, said
     known = contracts.read(second)
     assert known is not None
     assert known.labels == ("azure", "coral", "green", "red")
     # What red and green are is known from the start: half of all is right, a guess in a quarter.
     assert known.evidence["validation"]["accuracy"] >= 0.45
 
-    capsys.readouterr()
-    refused = [*arguments, "--input-size", "40", "--from", str(first)]
-    assert main(refused) == 2
-    assert "--from takes a model that classifyd-train made with the same" in capsys.readouterr().err
+    code, _, said = trained(*arguments, "--input-size", "40")
+    assert code == 2
+    assert "--from takes a model that classifyd-train made with the same" in said
 
 
 def test_sizes_that_no_network_takes(discs: Path, capsys: pytest.CaptureFixture[str]) -> None:

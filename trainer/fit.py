@@ -119,7 +119,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         progress.epoch = epoch + 1
         progress.seconds = time.monotonic() - self._began
         progress.weights = self.model.get_weights()
-        progress.optimizer = [*map(keras.ops.convert_to_numpy, self.model.optimizer.variables)]
+        progress.optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
         if not math.isfinite(progress.history["val_loss"][-1]):
             raise TrainerError(
                 f"the training went astray in epoch {progress.epoch}: its loss is no number. Try "
