@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT / "tests"))  # for the processes and models that tes
 NAMES = (
     "killed", "kill_points", "power_loss", "full_disk", "failed_fsync", "overflow", "prefixes",
     "corruption", "bombs", "guilty", "fuzzing", "names", "evil_models", "two_at_once",
-    "link_swap", "agreement", "training_memory",
+    "link_swap", "agreement", "own_classes", "training_memory",
 )  # fmt: skip
 
 INTRODUCTION = """# Trials
