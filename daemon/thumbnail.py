@@ -154,7 +154,7 @@ class Thumbnailer:
 
         picture: uint8 (rows, columns, 3), BGR, the longer side at most 256 px.
         confidence and the shares in alternatives: 0..1; the first three alternatives are shown.
-        uncertain: whether the confidence, however high, is too low for the user.
+        uncertain: whether the user does not want to rely on it, however high the confidence.
         """
         runners = alternatives[:RUNNERS]
         thumbnail = self._templates[len(runners), uncertain].copy()

@@ -103,7 +103,11 @@ def test_the_command(
     assert sorted(path.name for path in folder.iterdir()) == REPORT
     said, loud = capfd.readouterr()
     assert loud == ""
-    assert [message.partition(": ")[0] for message in caplog.messages] == ["left out"]
+    whole, left_out = caplog.messages
+    assert whole.startswith(
+        f"{data}: it has no test/, so all its images are measured. If the model"
+    )
+    assert left_out.startswith("left out: ")
     assert said.startswith("Drawn, 70 images: loss ")
     assert said.endswith(f"report: {folder / 'index.html'}\n")
     metrics = json.loads((folder / "metrics.json").read_text())
