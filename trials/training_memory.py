@@ -141,8 +141,8 @@ def training(work: Path, data: Path) -> Report:
         f"{FEW:,}, {MOST_KEPT:,} and {MANY:,} small JPEG files: {DISTINCT} pictures under many "
         "names each (hard links). Peak memory: VmHWM of all its processes, added up. Pixels are "
         f"kept where they take 256 MB at most, so those of {MOST_KEPT:,} are, and of {MANY:,} not.",
-        result=f"From {FEW:,} to {MANY:,} files it grows by {growth:,.0f} MB; it never takes more "
-        f"than {max(peaks.values()):,.0f} MB.",
+        result=f"{peaks[FEW]:,.0f} MB with {FEW:,} files, {peaks[MANY]:,.0f} MB with {MANY:,}, and "
+        f"never more than {max(peaks.values()):,.0f} MB.",
         control=f"all decoded pixels are kept: from {FEW:,} to {MANY:,} files it grows by "
         f"{kept:,.0f} MB.",
         table=Table(
