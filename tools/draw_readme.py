@@ -13,7 +13,7 @@ from classifier.classify import Classifier
 from daemon.thumbnail import Thumbnailer
 
 HOME = Path(__file__).resolve().parent.parent
-MIN_CONFIDENCE = 0.55
+MIN_CONFIDENCE = 0.8
 GAP = 8  # pixels
 
 
