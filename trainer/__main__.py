@@ -23,10 +23,12 @@ _interrupted = threading.Event()
 
 def _train(arguments: argparse.Namespace) -> None:
     from trainer.data import load
+    from trainer.recipe import check_size
 
     if arguments.output.suffix != ".keras":
         raise TrainerError(f"--output {arguments.output}: a model file's name ends in .keras")
     shape = (arguments.input_size, arguments.input_size, 1 if arguments.grey else 3)
+    check_size(arguments.network, shape)
     data = load(arguments.data, shape)
     if arguments.data_name:
         data = replace(data, name=arguments.data_name)

@@ -31,7 +31,6 @@ from trainer.recipe import (
     MAX_HELD_OUT,
     NetworkName,
     Recipe,
-    check_size,
     held_out_share,
     recipe_for,
 )
@@ -71,7 +70,6 @@ def train(
     Nothing is written to `output` before the training is done: until then it holds the old model.
     """
     # What would fail at the end fails now, before hours of training.
-    check_size(options.network, options.shape)
     contract = Contract(data.names, *options.shape, output="logits")
     _check_writable(output)
     checkpoint = output.with_suffix(".training.npz")

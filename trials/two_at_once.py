@@ -228,7 +228,7 @@ def run(work: Path, *, short: bool) -> Report:
         table.append([pair, times, times, outcome])
 
     broken: dict[str, int] = {}
-    for number in range(3 if short else 10):
+    for number in range(10):
         wrong = without_lock(fresh(work, f"control{number}"), states=number % 2 == 1)
         broken[wrong] = broken.get(wrong, 0) + 1
         if short and wrong:
