@@ -14,7 +14,6 @@ from conftest import DrawImage
 from PIL import Image
 
 from trainer import screening
-from trainer.batches import Batches
 from trainer.data import DataSet, FileSamples, load_folder
 from trainer.errors import DataError
 from trainer.files import FileNames
@@ -90,12 +89,10 @@ def test_a_file_that_goes_or_changes_meanwhile_is_named(pets: Path, draw_image: 
     gone, changed = pets / "cat" / "1.png", pets / "dog" / "0.png"
     gone.unlink()
     draw_image(changed, 99)
-    batches = Batches(samples, 2)
     with pytest.raises(DataError, match=f"'{gone}': the file was gone"):
-        batches[0]
+        samples.pixels([0, 1])
     with pytest.raises(DataError, match=f"'{changed}': this image has changed since it was first"):
-        batches[1]
-    assert str(changed) in str(batches.failure)
+        samples.pixels([2, 3])
 
 
 def test_what_cannot_be_read_is_left_out_and_named(
