@@ -110,10 +110,15 @@ def reliability(found: Reliability, before: Reliability | None) -> bytes:
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     bins = len(found.counts)
     edges = np.arange(bins) / bins
-    axes.bar(edges, np.nan_to_num(found.accuracy), 1 / bins, align="edge", color=ACCENT, alpha=0.85,
-             edgecolor="white", label=f"this model: {_percent(found.calibration_error)} off on "
-             "average")  # fmt: skip
-    for place in np.flatnonzero(found.counts >= TELLING):
+    telling = found.counts >= TELLING
+    for shown, alpha, label in (
+        (telling, 0.85, f"this model: {_percent(found.calibration_error)} off on average"),
+        (~telling & (found.counts > 0), 0.25, f"fewer than {TELLING} images"),
+    ):
+        if shown.any():
+            axes.bar(edges[shown], found.accuracy[shown], 1 / bins, align="edge", color=ACCENT,
+                     alpha=alpha, edgecolor="white", label=label)  # fmt: skip
+    for place in np.flatnonzero(telling):
         count = int(found.counts[place])
         low, high = wilson(round(found.accuracy[place] * count), count)
         axes.vlines(edges[place] + 0.5 / bins, low, high, color=INK, linewidth=1, alpha=0.6)
