@@ -128,8 +128,9 @@ def test_the_shipped_model_agrees_with_keras(
     assert "agrees with Keras" in program.note
     assert program.digest == modelfile.digest_of(shipped_model)
     assert program.contract == contracts.read(shipped_model)
-    got, expected = answers(Classifier.from_program(program), small_models, "shipped")
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    got = Classifier.from_program(program).outputs(np.load(small_models / "shipped.images.npy"))
+    expected = np.load(small_models / "shipped.answers.npy")  # logits
+    np.testing.assert_allclose(got, expected, atol=1e-4)
     assert len(set(expected.argmax(axis=1))) > 1  # else it would agree with anything
 
 
