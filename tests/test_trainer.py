@@ -188,11 +188,14 @@ def interrupted(
     return process.returncode, said.splitlines()[-1]
 
 
-def test_an_interrupted_training_leaves_the_old_model(few: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_leaves_the_old_model(
+    few: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     output = tmp_path / "output" / "model.keras"
     output.parent.mkdir()
     output.write_bytes(b"the old model")
-    code, said = interrupted(few, output, lambda process: process.send_signal(signal.SIGINT))
+    code, said = interrupted(few, output, lambda process: process.send_signal(number))
     assert code == 1
     assert said.startswith("classifyd-train: stopped; the model file is as it was")
     assert output.read_bytes() == b"the old model"

@@ -85,7 +85,8 @@ COMMANDS = {"train": _train, "evaluate": _evaluate, "promote": _promote, "descri
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """Ctrl-C. The threads that feed Keras can keep it from ending: they get some time, no more."""
+    """Ctrl-C or SIGTERM. The threads that feed Keras can keep it from ending: they get some time,
+    no more."""
     _interrupted.set()
     reminder = threading.Timer(GRACE_SECONDS, _end)
     reminder.daemon = True
@@ -107,7 +108,8 @@ def _end() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 the command line or data is wrong."""
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         return _run(argv)
     finally:

@@ -49,7 +49,7 @@ class Start:
         if not alike or _shapes(mine[-1], 0, -1) != _shapes(others[-1], 0, -1):
             raise TrainerError(
                 f"{self.path}: --from takes a model that classifyd-train made with the same "
-                f"--network and --input-size; this one is {self.network.name!r} and takes "
+                f"--network, --input-size and --grey; this one is {self.network.name!r} and takes "
                 f"{'x'.join(map(str, self.network.input_shape[1:]))}"
             )
         for old, new in pairs:

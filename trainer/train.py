@@ -72,6 +72,8 @@ def train(
     # What would fail at the end fails now, before hours of training.
     contract = Contract(data.names, *options.shape, output="logits")
     _check_writable(output)
+    if output.exists():
+        log.info("%s is replaced when the training is done", output)
     checkpoint = output.with_suffix(".training.npz")
     if checkpoint.exists() and not resume:
         raise TrainerError(
