@@ -286,6 +286,9 @@ IN_WORDS = {
     "is_instance_of": "should be a path",
     "model_type": "should be settings of its own, one a line below it",
     "tuple_type": "should be a list",
+    "string_type": "should be a text; put it in quotes",
+    "literal_error": "should be {expected}",
+    "too_short": "should have at least {min_length} entries",
     "invalid_key": "should be a name",
 }
 
@@ -300,6 +303,8 @@ def _mistake(detail: ErrorDetails, lines: dict[Place, int]) -> tuple[int, str]:
     if detail["type"] == "missing":
         return line, f"{name}: is missing"
     what = IN_WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+    if detail["type"] in IN_WORDS:
+        what = what.format(**detail.get("ctx", {}))
     return line, f"{name}: {what[0].lower()}{what[1:]}; found {_shown(detail['input'])}"
 
 
