@@ -107,12 +107,14 @@ def test_what_is_passed_over_is_said(
     pets: Path, draw_image: DrawImage, caplog: pytest.LogCaptureFixture
 ) -> None:
     draw_image(pets / "stray.png")
+    draw_image(pets / ".bird" / "0.png")
     (pets / "cat" / "scan.TIF").touch()
     (pets / "dog" / "moving.gif").touch()
     (pets / "dog" / "more.gif").touch()
     load_folder(pets, SHAPE)
     assert said(caplog) == [
-        f"{pets}: 1 images are in no class folder and are left out",
+        f"{pets}: hidden folders are no classes: .bird",
+        f"{pets}: images in no class folder are left out: 1",
         f"{pets}: images of these kinds are not read: 2 .gif, 1 .tif. Convert them to JPEG or PNG",
     ]
 
@@ -128,7 +130,7 @@ def test_other_parts_of_a_data_set_are_named(
     assert load_folder(whole, SHAPE).test is None
     assert said(caplog) == [
         f"{whole}: not used, as they are neither train nor test: val",
-        f"{whole}: 1 images are in no class folder and are left out",
+        f"{whole}: images in no class folder are left out: 1",
     ]
 
 
@@ -223,7 +225,9 @@ def test_the_same_share_of_every_class_is_held_out() -> None:
 
 
 def test_a_class_of_one_image_cannot_be_split() -> None:
-    with pytest.raises(DataError, match=r"class b: 1 readable images: at least two .* Add some"):
+    with pytest.raises(
+        DataError, match=r"class b: readable images in it: 1; at least two .* Add some"
+    ):
         hold_out(np.array([0, 0, 1]), ("a", "b"), 0.1, seed=1)
 
 

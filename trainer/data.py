@@ -110,7 +110,9 @@ def _load_test(folder: Path, names: Sequence[str], shape: tuple[int, int, int]) 
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """The folders in a folder, sorted: a class each. Raises `DataError` if they cannot be."""
-    names, images = listing(folder)
+    names, images, hidden = listing(folder)
+    if hidden:
+        log.warning("%s: hidden folders are no classes: %s", shown(folder), _listed(hidden))
     if len(names) < 2:
         found = f"1: {shown(names[0])}" if names else "none"
         if images:
@@ -178,8 +180,7 @@ def load_classes(folder: Path, names: Sequence[str], shape: tuple[int, int, int]
 
 def _warn_of_strays(folder: Path, images: int) -> None:
     if images:
-        log.warning("%s: %s images are in no class folder and are left out", shown(folder),
-                    f"{images:,}")  # fmt: skip
+        log.warning("%s: images in no class folder are left out: %s", shown(folder), f"{images:,}")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -196,8 +197,8 @@ def hold_out(
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
             raise DataError(
-                f"class {shown(name)}: {len(members)} readable images: at least two are needed, "
-                "one to learn from and one to check on. Add some, or take its folder away"
+                f"class {shown(name)}: readable images in it: {len(members)}; at least two are "
+                "needed, one to learn from and one to check on. Add some, or take its folder away"
             )
         count = max(1, round(len(members) * share))
         held.append(random.permutation(members)[:count])

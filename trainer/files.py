@@ -45,10 +45,12 @@ class FileNames:
 
 
 class Listing(NamedTuple):
-    """What is directly inside a folder. folders: their names, sorted. images: how many."""
+    """What is directly inside a folder. folders, hidden: names of folders, sorted. images: how
+    many."""
 
     folders: tuple[str, ...]
     images: int
+    hidden: tuple[str, ...]
 
 
 @dataclass
@@ -60,14 +62,16 @@ class PassedOver:
 
 
 def listing(folder: Path) -> Listing:
-    """Hidden files and folders are left out. Raises `DataError` if it cannot be read."""
-    folders, images = [], 0
+    """Raises `DataError` if it cannot be read. Hidden files are left out."""
+    folders: list[str] = []
+    hidden: list[str] = []
+    images = 0
     for entry in _entries(os.fsencode(folder)):
         if os.path.isdir(entry):  # a link to a folder may be a class
-            folders.append(os.fsdecode(entry.name))
-        else:
+            (hidden if _is_hidden(entry) else folders).append(os.fsdecode(entry.name))
+        elif not _is_hidden(entry):
             images += _extension(entry.name) in _READ
-    return Listing(tuple(sorted(folders)), images)
+    return Listing(tuple(sorted(folders)), images, tuple(sorted(hidden)))
 
 
 def find_images(
@@ -103,6 +107,8 @@ def _images_beneath(folder: bytes, inside: bytes, passed_over: PassedOver) -> li
     while waiting:
         above = waiting.pop()
         for entry in _entries(os.path.join(folder, above)):
+            if _is_hidden(entry):
+                continue
             name = os.path.join(above, entry.name)
             extension = _extension(entry.name)
             if entry.is_dir(follow_symlinks=False):
@@ -118,15 +124,19 @@ def _images_beneath(folder: bytes, inside: bytes, passed_over: PassedOver) -> li
 
 
 def _entries(folder: bytes) -> Iterator[os.DirEntry[bytes]]:
-    """All but the hidden: an editor's copies, thumbnails, .ipynb_checkpoints."""
     try:
         with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if not entry.name.startswith(b"."))
+            yield from entries
     except OSError as error:
         raise DataError(
             f"{shown(folder)}: this folder cannot be read ({error.strerror}): set its permissions, "
             "or take it away"
         ) from None
+
+
+def _is_hidden(entry: os.DirEntry[bytes]) -> bool:
+    """An editor's copies, thumbnails, .ipynb_checkpoints."""
+    return entry.name.startswith(b".")
 
 
 def _refuse_loop(folder: Path, name: str) -> None:
