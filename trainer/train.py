@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from trainer.errors import TrainerError
 from trainer.fit import fitted
 from trainer.measure import summary, threshold_for_precision
 from trainer.network import mirrored
+from trainer.place import CHECKPOINT, CURVES, LEFT_OUT, METRICS, claimed
 from trainer.recipe import (
     MAX_HELD_OUT,
     NetworkName,
@@ -71,10 +71,22 @@ def train(
     """
     # What would fail at the end fails now, before hours of training.
     contract = Contract(data.names, *options.shape, output="logits")
-    _check_writable(output)
+    with claimed(output):
+        return _train(data, output, options, contract, start, resume=resume)
+
+
+def _train(
+    data: DataSet,
+    output: Path,
+    options: Options,
+    contract: Contract,
+    start: Start | None,
+    *,
+    resume: bool,
+) -> dict[str, Any]:
     if output.exists():
         log.info("%s is replaced when the training is done", output)
-    checkpoint = output.with_suffix(".training.npz")
+    checkpoint = output.with_suffix(CHECKPOINT)
     if checkpoint.exists() and not resume:
         raise TrainerError(
             f"{checkpoint}: a training was interrupted here. Go on with it by --resume, or delete "
@@ -129,10 +141,9 @@ def train(
 
     curves = plot.curves(progress.history, data.name)
     contracts.write(answering, output, contract)
-    write_whole(
-        output.with_suffix(".metrics.json"), (json.dumps(metrics, indent=1) + "\n").encode()
-    )
-    write_whole(output.with_suffix(".curves.png"), curves)
+    said = json.dumps(metrics, indent=1) + "\n"
+    write_whole(output.with_suffix(METRICS), said.encode())
+    write_whole(output.with_suffix(CURVES), curves)
     checkpoint.unlink(missing_ok=True)
     return metrics
 
@@ -195,19 +206,9 @@ def _write_left_out(data: DataSet, output: Path) -> None:
     """All that was left out, beside the model, where it is too much to be listed in the log."""
     lines = [f"{path!r}: {reason}\n" for path, reason in data.left_out]
     if len(lines) > LISTED:
-        file = output.with_suffix(".left_out.txt")
+        file = output.with_suffix(LEFT_OUT)
         write_whole(file, "".join(lines).encode())
         log.warning("left out: all %s are listed in %s", f"{len(lines):,}", file)
-
-
-def _check_writable(output: Path) -> None:
-    if output.is_dir():
-        raise TrainerError(f"{output}: this is a folder; the model needs the name of a file")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
-        raise TrainerError(f"{output}: the model could not be written here: {error}") from None
 
 
 def _bare(network: Any) -> Any:
