@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from classifier.contract import Output, Scaling
-from trainer.recipe import NETWORKS
+from trainer.recipe import MAX_SIDE, MIN_SIDE, NETWORKS
 
 DEFAULT_OUTPUT = "image_classifier.keras"
 Number = TypeVar("Number", int, float)
@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     train.add_argument(
         "--input-size", type=_positive, default=32, metavar="PIXELS",
-        help="the side of the square that every image is scaled to (default: 32)",
+        help="the side of the square that every image is scaled to: from "
+        f"{MIN_SIDE['readme']} (accurate: {MIN_SIDE['accurate']}) to {MAX_SIDE} (default: 32)",
     )  # fmt: skip
     train.add_argument("--grey", action="store_true", help="learn from grey pictures")
     train.add_argument(

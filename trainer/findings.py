@@ -154,8 +154,9 @@ def _target_lines(target: dict[str, Any]) -> list[str]:
 def _point_line(point: dict[str, Any]) -> str:
     return (
         f"min_confidence {point['min_confidence']}: {100 * point['precision']:.2f}% of the answers "
-        f"are right, {100 * point['coverage']:.2f}% of the images are answered, "
-        f"{point['withheld']:,} left `uncertain`"
+        f"are right (95% interval {100 * point['precision_low']:.2f}% to "
+        f"{100 * point['precision_high']:.2f}%), {100 * point['coverage']:.2f}% of the images are "
+        f"answered, {point['withheld']:,} left `uncertain`"
     )
 
 
