@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from classifier.contract import Output, Scaling
-from trainer.recipe import MAX_SIDE, MIN_SIDE, NETWORKS
+from trainer.recipe import FEW, MAX_SIDE, MIN_SIDE, NETWORKS
 
 DEFAULT_OUTPUT = "image_classifier.keras"
 Number = TypeVar("Number", int, float)
@@ -82,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--grey", action="store_true", help="learn from grey pictures")
     train.add_argument(
         "--no-mirror", action="store_true",
-        help="mirrored images do not show their class any more (writing, left and right); "
-        "only the accurate network mirrors them",
+        help="mirrored images do not show their class any more (writing, left and right); the "
+        f"readme network learns from mirrored ones if there are fewer than {FEW:,} images, the "
+        "accurate one always",
     )  # fmt: skip
     train.add_argument(
         "--epochs", type=_positive, metavar="N",
@@ -93,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--patience", type=_positive, metavar="N",
         help="stop if N epochs brought nothing better on the images that are held out (default: "
-        "20, accurate: never)",
+        "a fifth of the epochs, 20 at least; accurate: never)",
     )  # fmt: skip
     train.add_argument(
         "--from", type=Path, dest="start", metavar="MODEL",

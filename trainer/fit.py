@@ -82,7 +82,7 @@ def _fit(
         training,
         recipe.batch_size,
         seed=recipe.seed,
-        augment=augment if recipe.network == "accurate" else None,
+        augment=augment if recipe.augment else None,
         epoch=progress.epoch,
     )
     checking = Batches(validation, 256)

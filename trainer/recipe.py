@@ -11,7 +11,8 @@ NetworkName = Literal["readme", "accurate"]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 EPOCHS: dict[NetworkName, int] = {"readme": 10, "accurate": 8}
 # A small data set is gone through more often: this many batches make a training.
-STEPS: dict[NetworkName, int] = {"readme": 3000, "accurate": 400}
+STEPS: dict[NetworkName, int] = {"readme": 8000, "accurate": 400}
+FEW = 10_000  # images; fewer are learnt by heart unless they look different every time
 FULL_BATCH = 500  # of the accurate network; its rates are for this size
 MIN_SIDE = {"readme": 24, "accurate": 16}  # pixels that are left after all its pooling
 MAX_SIDE = 512
@@ -23,7 +24,7 @@ class Recipe:
     """One training, but for its data. All of it decides what comes out.
 
     patience: stop when so many epochs brought nothing better on the held-out images; None: never.
-    mirror: whether a mirrored image still shows its class.
+    augment: whether images are shifted. mirror: and mirrored, as they still show their class then.
     """
 
     network: NetworkName
@@ -34,6 +35,7 @@ class Recipe:
     width: int
     channels: int
     patience: int | None
+    augment: bool
     mirror: bool
     start: str | None = None  # the digest of the model that it goes on from
 
@@ -64,8 +66,9 @@ def recipe_for(
         steps = -(-images // batch_size)
         epochs = max(EPOCHS[network], -(-STEPS[network] // steps))
     if patience is None and network == "readme":
-        patience = 20
-    return Recipe(network, epochs, batch_size, seed, *shape, patience, mirror, start)
+        patience = max(20, epochs // 5)
+    augment = network == "accurate" or images < FEW
+    return Recipe(network, epochs, batch_size, seed, *shape, patience, augment, mirror, start)
 
 
 def check_size(network: NetworkName, shape: tuple[int, int, int]) -> None:

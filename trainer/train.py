@@ -28,6 +28,7 @@ from trainer.measure import summary, threshold_for_precision
 from trainer.network import mirrored
 from trainer.place import CHECKPOINT, CURVES, LEFT_OUT, METRICS, claimed
 from trainer.recipe import (
+    FEW,
     MAX_HELD_OUT,
     NetworkName,
     Recipe,
@@ -40,7 +41,7 @@ from trainer.start import Start
 log = logging.getLogger(__name__)
 
 TARGET_PRECISION = 0.99
-FORMAT = 1  # of a checkpoint; another one when networks or their training change
+FORMAT = 2  # of a checkpoint; another one when networks or their training change
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ def _train(
         "%s: %d classes, %d images to learn from, %d held out",
         data.name, len(data.names), len(kept), len(held),
     )  # fmt: skip
+
+    if recipe.network == "readme" and images < FEW:
+        log.info("of so few images, --network accurate learns more; it takes longer")
 
     plan = _plan(recipe, data)
     if progress is None:

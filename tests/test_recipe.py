@@ -1,0 +1,30 @@
+"""How a network is trained follows from how many images there are."""
+
+from __future__ import annotations
+
+from trainer.recipe import FEW, recipe_for
+
+
+def test_the_readme_network_on_cifar10_is_trained_as_its_readme_says() -> None:
+    recipe = recipe_for(47_500)
+    assert (recipe.epochs, recipe.batch_size, recipe.augment) == (10, 32, False)
+
+
+def test_few_images_are_shown_more_often_and_never_twice_the_same() -> None:
+    recipe = recipe_for(1_000)
+    assert recipe.augment
+    assert recipe.epochs == 250
+    assert recipe.patience == 50
+    assert recipe_for(FEW - 1).augment
+    assert not recipe_for(FEW).augment
+
+
+def test_the_accurate_network_always_augments_and_never_stops_early() -> None:
+    recipe = recipe_for(47_500, "accurate")
+    assert recipe.augment
+    assert recipe.patience is None
+
+
+def test_what_the_user_says_holds() -> None:
+    recipe = recipe_for(1_000, epochs=3, patience=1, mirror=False, seed=9)
+    assert (recipe.epochs, recipe.patience, recipe.mirror, recipe.seed) == (3, 1, False, 9)
