@@ -21,9 +21,10 @@ CONTROL = re.compile(
     r"\ud800-\udfff]"  # bytes that are not UTF-8
 )
 # A backslash starts an escape, so it has to be escaped itself for the way back to be clear. And a
-# spreadsheet that takes a semicolon for the end of a cell would find a formula after it.
-UNSAFE = re.compile(rf"\\|{CONTROL.pattern}|;(?=[=+\-@])")
-SEPARATED = re.compile(r";(?=[=+\-@])")
+# spreadsheet that takes a semicolon for the end of a cell would find a formula after it, in quotes
+# or without.
+UNSAFE = re.compile(rf"\\|{CONTROL.pattern}|;(?=\"*[=+\-@])")
+SEPARATED = re.compile(r';(?="*[=+\-@])')
 # Hex digits that read as a decimal number.
 NUMBER = re.compile("[0-9]+(e[0-9]+)?")
 ID = re.compile("[0-9a-f]{20,64}")

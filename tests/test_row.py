@@ -50,7 +50,7 @@ def test_a_formula_is_defused(start: str) -> None:
     assert cells[2] == "'" + start + "SUM(A1)"
 
 
-@pytest.mark.parametrize("start", "=+-@")
+@pytest.mark.parametrize("start", [quotes + sign for sign in "=+-@" for quotes in ("", '"', '""')])
 def test_nor_is_there_one_for_a_reader_who_splits_at_semicolons(start: str) -> None:
     """A spreadsheet does so where decimals have commas. A path comes back as it was."""
     name = b"/in/a;" + start.encode() + b"SUM(A1).jpg"
