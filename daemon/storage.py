@@ -40,6 +40,8 @@ def storing(state: Path, results: Path) -> Iterator[None]:
     try:
         yield
     except SyncError as error:
+        if error.errno in FULL:  # NFS and quotas may tell it so late; to begin anew writes it anew
+            raise DiskFullError(full([state, results]) or results) from None
         raise not_durable(str(error.filename), error) from None
     except BrokenPipeError:  # whoever read our output went away: no disk had a part in it
         raise

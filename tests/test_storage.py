@@ -60,11 +60,12 @@ def test_errors_of_the_system(tmp_path: Path) -> None:
     read_only = caught(tmp_path, OSError(errno.EROFS, "Read-only file system", "/r/a.jpg"))
     assert type(read_only) is StorageError
     assert str(read_only).startswith("/r/a.jpg: Read-only file system. Nothing is lost")
-    for code in (errno.EIO, errno.ENOSPC):  # even a full disk is no reason to believe it
-        failed = caught(tmp_path, SyncError(code, "Input/output error", "/r/results.csv"))
-        assert type(failed) is NotDurableError
-        assert failed.exit_code == 4
-        assert str(failed).startswith("/r/results.csv: could not be made durable")
+    failed = caught(tmp_path, SyncError(errno.EIO, "Input/output error", "/r/results.csv"))
+    assert type(failed) is NotDurableError
+    assert failed.exit_code == 4
+    assert str(failed).startswith("/r/results.csv: could not be made durable")
+    for code in (errno.ENOSPC, errno.EDQUOT):  # as NFS tells it
+        assert type(caught(tmp_path, SyncError(code, "", "/r/results.csv"))) is DiskFullError
 
 
 @pytest.mark.parametrize(
