@@ -14,7 +14,7 @@ from typing import NamedTuple
 from daemon.census import Priority
 from daemon.database import FILE_NAME
 from daemon.errors import DiskFullError, LockHeldError, SettingsError
-from daemon.folders import is_among_thumbnails, prepare
+from daemon.folders import inbox_names, is_among_thumbnails, prepare
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import Holder, holder
@@ -61,9 +61,18 @@ def checked(settings: Settings, folders: Sequence[Path]) -> list[bytes]:
             mistakes.append(f"{name}: is among our own thumbnails, which are no new images")
     if mistakes:
         raise SettingsError("\n".join(mistakes))
-    names = sorted({_one_name(settings, folder) for folder in folders})
+    given = {_one_name(settings, folder) for folder in folders}
+    inbox = settings.inbox.resolve()
+    if inbox.is_dir() and any(inbox.is_relative_to(folder.resolve()) for folder in folders):
+        given.add(os.fsencode(settings.inbox))  # it is left out of the walk through that folder
+    names = sorted(given)
     # A folder inside another one is looked through with it.
-    return [name for name in names if not any(name.startswith(other + b"/") for other in names)]
+    # Not so the inbox, whose files have the names that `run` gives them.
+    return [
+        name for name in names
+        if name == os.fsencode(settings.inbox)
+        or not any(name.startswith(other + b"/") for other in names)
+    ]  # fmt: skip
 
 
 def _one_name(settings: Settings, folder: Path) -> bytes:
@@ -82,7 +91,8 @@ def forecast(settings: Settings, folders: Sequence[bytes]) -> Forecast:
     if (settings.state / FILE_NAME).exists():
         journal = Journal.open(settings.state, read_only=True)
     new, known, ignored = 0, 0, Counter[str]()
-    for found in (found for folder in folders for found in walk(folder, extensions)):
+    apart = inbox_names(settings.inbox)
+    for found in (found for folder in folders for found in walk(folder, extensions, apart)):
         if found.signature is None:
             ignored[found.ignored or ""] += 1
         elif journal is None or journal.unseen([Sighting(found.path, found.signature)]):

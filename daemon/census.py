@@ -112,6 +112,15 @@ class Census(Database):
         ).fetchone()
         return row
 
+    def could_not_be_read(self, path: bytes) -> bool:
+        """Whether a file was seen, and not even its bytes could be had: then it is tried again with
+        every scan, as if it had not been seen."""
+        query = (
+            f"SELECT count(*) FROM results AS r WHERE path = ? AND {PRESENT} AND sha256 = '' "  # noqa: S608
+            "AND NOT EXISTS (SELECT 1 FROM files WHERE path = r.path)"
+        )
+        return bool(self._number(query, path))
+
     def seq_of(self, identifier: str) -> int | None:
         """The number of the row with this id."""
         row = self._db.execute("SELECT seq FROM results WHERE id = ?", (identifier,)).fetchone()

@@ -52,12 +52,18 @@ def is_among_thumbnails(folder: Path, results: Path) -> bool:
     return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(results / THUMBNAILS))
 
 
+def inbox_names(inbox: Path) -> frozenset[bytes]:
+    """What the inbox is called in the configuration, and without links. Whatever folder it is
+    looked for in, its files have one name each: that of the configuration."""
+    return frozenset({os.fsencode(inbox), os.fsencode(inbox.resolve())})
+
+
 def bind(state: Path, results: Path) -> None:
     """See that a journal and the results that it tells of stay together.
 
     Raises `SettingsError` if this state folder belongs to results elsewhere.
     """
-    link = state / "results"
+    link = state / ".results"
     bound = link.readlink() if link.is_symlink() else None
     if bound == results:
         return

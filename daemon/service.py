@@ -14,7 +14,7 @@ from classifier.errors import CancelledError, ModelError, NoRoomError
 from daemon.census import Priority
 from daemon.drain import Drain
 from daemon.errors import DiskFullError, LockHeldError, ResultsHeldError
-from daemon.folders import bind, prepare
+from daemon.folders import bind, inbox_names, prepare
 from daemon.journal import Journal
 from daemon.lock import Locks, StateLock
 from daemon.loop import Loop, Source, Works, raise_trouble
@@ -187,6 +187,8 @@ def watcher_of(
         journal.unseen,
         signals.wake,
         observe=observe,
+        # A backfilled folder that the inbox is in.
+        apart=() if folder == os.fsencode(settings.inbox) else inbox_names(settings.inbox),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from classifier.read import Signature
 from daemon.census import PENDING
 from daemon.errors import JournalError, NoJournalError
+from daemon.folders import inbox_names
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
@@ -232,12 +233,13 @@ def _count_files(settings: Settings, journal: Journal, verdict: Verdict) -> None
     inbox = os.fsencode(settings.inbox)
     seen_until = _scanned_until(settings)
     counted: set[bytes] = set()  # roots only: a folder inside another one is walked with it
-    for folder in sorted({inbox, *journal.folders()}):
+    apart = inbox_names(settings.inbox)
+    for folder in [inbox, *sorted({*journal.folders()} - {inbox})]:
         if any(folder.startswith(root + b"/") for root in counted):
             continue
         counted.add(folder)
         try:
-            for found in walk(folder, extensions):
+            for found in walk(folder, extensions, apart):
                 if found.signature is None:
                     verdict.ignored[found.ignored or ""] += 1
                     continue
@@ -271,6 +273,6 @@ def _state(journal: Journal, path: bytes, signature: Signature) -> str:
     if newest is None:
         return NOT_SEEN
     state, _ = newest
-    if state == PENDING:
+    if state == PENDING or journal.could_not_be_read(path):
         return state
     return NOT_SEEN if journal.unseen([Sighting(path, signature)]) else state

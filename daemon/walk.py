@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from classifier.beneath import PATH_MAX, open_beneath
@@ -29,8 +29,12 @@ class Found(NamedTuple):
     ignored: str | None
 
 
-def walk(root: bytes, extensions: frozenset[bytes]) -> Iterator[Found]:
+def walk(
+    root: bytes, extensions: frozenset[bytes], apart: Collection[bytes] = ()
+) -> Iterator[Found]:
     """Everything under a folder, no link followed, with no list of all files held.
+
+    apart: folders below it that are left to a walk of their own.
 
     Every folder is opened beneath the root and listed by its descriptor: one that is swapped for a
     link meanwhile is not looked into.
@@ -49,7 +53,8 @@ def walk(root: bytes, extensions: frozenset[bytes]) -> Iterator[Found]:
                         name = os.fsencode(entry.name)
                         path = prefix + name
                         if _is_folder(entry) and not name.startswith(b"."):
-                            folders.append(path)
+                            if path not in apart:
+                                folders.append(path)
                         else:
                             yield from _looked_at(path, entry, extensions)
             finally:

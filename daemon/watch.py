@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 
 from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent
@@ -46,9 +46,10 @@ class Watcher:
         wake: Callable[[], None],
         *,
         observe: bool = True,
+        apart: Collection[bytes] = (),
     ) -> None:
         """unseen: which sightings are news. wake: called when an event came, from another thread.
-        observe: False for a single scan."""
+        observe: False for a single scan. apart: folders in it that are not looked into then."""
         self.folder = inbox
         self._root = len(inbox.rstrip(b"/"))
         self._extensions = extensions
@@ -56,6 +57,7 @@ class Watcher:
         self._unseen = unseen
         self._wake = wake
         self._observe = observe
+        self._apart = apart
         self._settling = Settling(settle_seconds)
         self._events = Events(wake)
         self._observation: Observation | None = None
@@ -184,7 +186,7 @@ class Watcher:
             log.info("%s is back", escape(self.folder))
             self.trouble = ""
         self._ignored = {}
-        self._scan = walk(self.folder, self._extensions)
+        self._scan = walk(self.folder, self._extensions, self._apart)
 
     def _slice(self, now: float) -> list[Sighting]:
         """The next part of the scan."""

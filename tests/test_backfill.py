@@ -19,6 +19,8 @@ from conftest import DrawImage
 from daemon_process import SECONDS, Project, interrupt_group
 
 from daemon.progress import Lines
+from daemon.settings import load
+from daemon.verify import verify
 
 MANY = 200
 
@@ -195,6 +197,36 @@ def test_a_folder_inside_the_inbox(project: Project, draw_image: DrawImage) -> N
         assert done.returncode == 0
         assert "new rows   0 in" in done.stdout
     assert [row["path"] for row in project.rows] == [str(image)]
+
+
+@pytest.mark.parametrize("name", ["data/photos/new", "disk/photos/new"])
+def test_a_folder_that_the_inbox_is_in(project: Project, draw_image: DrawImage, name: str) -> None:
+    """However the inbox is called in the configuration, its files are called by that."""
+    draw_image(project.folder / "disk" / "photos" / "old.jpg")
+    (project.folder / "disk" / "photos" / "new").mkdir()
+    (project.folder / "data").symlink_to("disk")
+    image = draw_image(project.folder / name / "a.jpg")
+    project.configure(inbox=name)
+    assert project.classifyd("run", "--once").returncode == 0
+    for folder in ("data/photos", "disk/photos", "data/photos/new/..", "disk"):
+        done = project.classifyd("backfill", project.folder / folder)
+        assert done.returncode == 0, done.stderr
+    dry = project.classifyd("backfill", "--dry-run", project.folder / "disk")
+    assert "new        0 images would be" in dry.stdout
+    old = project.folder / "disk" / "photos" / "old.jpg"
+    assert [row["path"] for row in project.rows] == [str(image), str(old)]
+    verdict = verify(load(project.config))
+    assert verdict.files == {"classified": 2}
+
+
+def test_a_folder_that_an_inbox_is_in_that_is_not_there(
+    project: Project, draw_image: DrawImage
+) -> None:
+    draw_image(project.folder / "disk" / "old.jpg")
+    project.configure(inbox="disk/new")
+    done = project.classifyd("backfill", project.folder / "disk")
+    assert done.returncode == 0, done.stderr
+    assert len(project.rows) == 1
 
 
 def screen(written: bytes) -> list[str]:

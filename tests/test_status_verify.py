@@ -14,10 +14,13 @@ from daemon_process import SECONDS, Project
 
 from classifier import contract as contracts
 from classifier.modelfile import digest_of
+from daemon.census import Priority
+from daemon.jobs import Sighting, failed
 from daemon.journal import Journal
 from daemon.row import word
 from daemon.settings import DEFAULT_MODEL, load
 from daemon.verify import MAX_NAMED, row_faults, verify
+from daemon.walk import walk
 from daemon.worth import worth
 
 COUNT = 12
@@ -218,6 +221,25 @@ def test_a_file_that_was_never_seen_is_told_of(done: Project, draw_image: DrawIm
     assert verified.returncode == 0
     assert f"files      {COUNT + 1}: {COUNT} classified, 1 not seen" in verified.stdout
     assert f"not seen   such as {new}" in verified.stdout
+
+
+def test_what_cannot_be_read_has_failed_and_is_not_unseen(
+    done: Project, draw_image: DrawImage
+) -> None:
+    """Root can read everything, so the journal is told what a worker would tell it."""
+    shut = draw_image(done.inbox / "shut.jpg", 99)
+    (found,) = (found for found in walk(bytes(done.inbox), frozenset([b"jpg"]))
+                if found.path == bytes(shut))  # fmt: skip
+    assert found.signature is not None
+    journal = Journal.open(done.state)
+    journal.enqueue([Sighting(found.path, found.signature)], Priority.LIVE)
+    (job,) = journal.claim(1, ())
+    journal.finish([failed(job, "the file cannot be opened", MODEL, again=True)], 0)
+    assert journal.unseen([Sighting(found.path, found.signature)])  # the next scan takes it again
+    journal.close()
+    verdict = verify(load(done.config))
+    assert verdict.files == {"classified": COUNT, "failed": 1}
+    assert verdict.file_faults.named == []
 
 
 def test_verify_never_blames_a_daemon_at_work(project: Project, draw_image: DrawImage) -> None:
