@@ -2,9 +2,10 @@
 
 A list of what is forbidden, not of what is allowed: the libraries may change what they use, and a
 call that nobody thought of must not fail on somebody's machine. Whoever takes over a decoder finds
-no network, no new programs or processes, no other process's memory, no signals to others, no change
-to a file's owner, mode or dates (Landlock leaves those alone), and none of the kernel's stranger
-doors. What `openat2` is asked for cannot be seen from here: that is left to Landlock.
+no network, no new programs or processes, no other process's memory, nothing shared by its number or
+key, no signals to others, no change to a file's owner, mode or dates (Landlock leaves those alone),
+and none of the kernel's stranger doors. What `openat2` is asked for cannot be seen from here: that
+is left to Landlock.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "pidfd_send_signal": (424, 424), "process_madvise": (440, 440), "tkill": (200, 130),
     "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "migrate_pages": (256, 238), "move_pages": (279, 239),
+    # memory, semaphores and queues of other processes: no files, so Landlock does not see them
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190),
+    "semop": (65, 193), "semtimedop": (220, 192), "semctl": (66, 191), "msgget": (68, 186),
+    "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187),
+    "mq_open": (240, 180), "mq_unlink": (241, 181),
     # files that are not ours
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
@@ -59,6 +65,7 @@ class Unless(NamedTuple):
 
     argument: its place, from 0; of its low 32 bits those of `mask` are compared with `value`.
     allowed: whether the call is let through if they are equal, or else.
+    command: if given, only calls whose argument 1 is this, in its low 32 bits, are looked at.
     """
 
     numbers: tuple[int | None, int | None]
@@ -66,17 +73,24 @@ class Unless(NamedTuple):
     mask: int
     value: int
     allowed: bool
+    command: int | None = None
 
 
 CLONE_THREAD = 0x10000
 ALL_BITS = 0xFFFFFFFF
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # types into a terminal, for the shell to obey
+# Whom the kernel signals when there is something to read, SIGKILL if that is asked for: anybody of
+# the same user.
+F_SETOWN, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 15, 0x8901, 0x8902
+# That it does; for a terminal, it takes those who are at work there without being told whom.
+F_SETFL, FIOASYNC = 4, 0x5452
 # To cut a file to nothing, the kernel does not ask whether it was opened for writing.
 TRUNCATING, ONLY_READ = os.O_TRUNC | os.O_ACCMODE, os.O_TRUNC | os.O_RDONLY
 
 
 def conditions(pid: int) -> dict[str, Unless]:
     """What is forbidden by its arguments, to the process with this number."""
+    fcntl, ioctl = (72, 25), (16, 29)
     return {
         "clone": Unless((56, 220), 0, CLONE_THREAD, CLONE_THREAD, True),  # no processes
         "kill": Unless((62, 129), 0, ALL_BITS, pid, True),
@@ -84,8 +98,14 @@ def conditions(pid: int) -> dict[str, Unless]:
         "prlimit64": Unless((302, 261), 0, ALL_BITS, 0, True),
         "open": Unless((2, None), 1, TRUNCATING, ONLY_READ, False),
         "openat": Unless((257, 56), 2, TRUNCATING, ONLY_READ, False),
-        "ioctl TIOCSTI": Unless((16, 29), 1, ALL_BITS, TIOCSTI, False),
-        "ioctl TIOCLINUX": Unless((16, 29), 1, ALL_BITS, TIOCLINUX, False),
+        "ioctl TIOCSTI": Unless(ioctl, 1, ALL_BITS, TIOCSTI, False),
+        "ioctl TIOCLINUX": Unless(ioctl, 1, ALL_BITS, TIOCLINUX, False),
+        "fcntl F_SETOWN": Unless(fcntl, 1, ALL_BITS, F_SETOWN, False),
+        "fcntl F_SETOWN_EX": Unless(fcntl, 1, ALL_BITS, F_SETOWN_EX, False),
+        "fcntl O_ASYNC": Unless(fcntl, 2, os.O_ASYNC, os.O_ASYNC, False, command=F_SETFL),
+        "ioctl FIOSETOWN": Unless(ioctl, 1, ALL_BITS, FIOSETOWN, False),
+        "ioctl SIOCSPGRP": Unless(ioctl, 1, ALL_BITS, SIOCSPGRP, False),
+        "ioctl FIOASYNC": Unless(ioctl, 1, ALL_BITS, FIOASYNC, False),
     }
 
 
@@ -142,12 +162,21 @@ def filter_of(machine: str, pid: int) -> bytes:
             code += [_step(EQUALS, number, otherwise=1), refuse]
     for unless in conditions(pid).values():
         if (number := unless.numbers[column]) is not None:
-            code += [
-                _step(EQUALS, number, otherwise=5),
+            compared = [
                 _step(LOAD, ARGUMENTS + 8 * unless.argument),
                 _step(AND, unless.mask),
                 _step(EQUALS, unless.value, unless.allowed, not unless.allowed),
                 refuse,
+            ]
+            if unless.command is not None:
+                compared = [
+                    _step(LOAD, ARGUMENTS + 8),
+                    _step(EQUALS, unless.command, otherwise=len(compared)),
+                    *compared,
+                ]
+            code += [
+                _step(EQUALS, number, otherwise=len(compared) + 1),
+                *compared,
                 _step(LOAD, NUMBER),
             ]
     code += [

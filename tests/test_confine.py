@@ -8,54 +8,16 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from confined_process import attempt, lacks
 from conftest import DrawImage
 from daemon_process import Project
 
 from daemon import seccomp
 
-CONFINE = """
-import fcntl, os, resource, signal, socket, subprocess, sys, termios, threading, time
-from pathlib import Path
-writable, outside = Path(sys.argv[1]), Path(sys.argv[2])
-from daemon.confine import ComputingTime, confine
-def terminal():
-    os.setsid()
-    fd = os.openpty()[1]
-    fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
-    return fd
-if sys.argv[3] == "seccomp":  # alone, as where there is no Landlock
-    from daemon import landlock
-    landlock.SYS_CREATE_RULESET = 1000
-if sys.argv[3] != "free":
-    print(confine([writable], 200 << 20, 1 << 20), flush=True)
-"""
 GIGABYTE = "bytearray(1 << 30)"
-
-
-def attempt(
-    tmp_path: Path, code: str, *, confined: bool, by: str = "all"
-) -> subprocess.CompletedProcess[str]:
-    for name in ("writable", "outside"):
-        shutil.rmtree(tmp_path / name, ignore_errors=True)
-        (tmp_path / name).mkdir()
-    (tmp_path / "outside" / "there").write_bytes(b"it is there")
-    how = by if confined else "free"
-    return subprocess.run(
-        [sys.executable, "-c", CONFINE + code, tmp_path / "writable", tmp_path / "outside", how],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def lacks(layer: str, tmp_path: Path) -> bool:
-    return f"no {layer}" in attempt(tmp_path, "", confined=True).stdout
 
 
 def _says(path: str) -> str:

@@ -35,9 +35,11 @@ DEEDS = {
     "print": ("prints without end", LATE),
     "eat": ("takes all the memory it gets", "decoding takes more memory than a worker may have"),
     "kill": ("kills the main process, then itself", DIED.format("SIGABRT")),
+    "sigio": ("has the kernel kill the main process, then ends itself", DIED.format("SIGABRT")),
     "scribble": ("writes over results.csv, then ends itself", DIED.format("SIGABRT")),
 }
 SHORT = ("crash", "hang")
+KILLING = ("kill", "sigio")  # the main process
 OTHERS = {True: 12, False: 500}
 BATCH = {True: 4, False: 16}
 
@@ -95,15 +97,16 @@ def made(folder: Path, others: int, batch: int, deeds: tuple[str, ...]) -> Proje
 
 def without_confinement(work: Path) -> str:
     """Workers alone do not keep a decoder from the rest of the machine."""
-    killed = made(work / "killed", 20, 16, ("kill",))
-    assert run_daemon(killed, loose=True).returncode == -signal.SIGKILL
+    for deed in KILLING:
+        killed = made(work / f"loose_{deed}", 20, 16, (deed,))
+        assert run_daemon(killed, loose=True).returncode == -signal.SIGKILL, deed
     scribbled = made(work / "scribbled", 20, 16, ("scribble",))
     run_daemon(scribbled, loose=True)
     copies = damaged(scribbled)
     assert any(b"nothing to see here" in copy.read_bytes() for copy in copies)
     return (
-        " With workers that are not confined, one image killed the main process, and one wrote "
-        f"over results.csv, which had to be mended {len(copies)} times."
+        f" With workers that are not confined, each of {len(KILLING)} images killed the main "
+        f"process, and one wrote over results.csv, which had to be mended {len(copies)} times."
     )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import sys
@@ -65,6 +66,16 @@ def _kill() -> None:
     os.abort()
 
 
+def _sigio() -> None:
+    libc = ctypes.CDLL(None)
+    reading, writing = os.pipe()
+    libc.fcntl(reading, fcntl.F_SETOWN, os.getppid())
+    libc.fcntl(reading, fcntl.F_SETSIG, signal.SIGKILL)
+    libc.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(writing, b"now")
+    os.abort()
+
+
 def _scribble() -> None:
     libc = ctypes.CDLL(None)
     fd = libc.open(os.environ["TRIAL_RESULTS"].encode(), os.O_WRONLY | os.O_TRUNC)
@@ -74,7 +85,7 @@ def _scribble() -> None:
 
 DEEDS = {
     "crash": lambda: ctypes.string_at(0), "abort": os.abort, "hang": _hang, "spin": _spin,
-    "print": _print, "eat": _eat, "kill": _kill, "scribble": _scribble,
+    "print": _print, "eat": _eat, "kill": _kill, "sigio": _sigio, "scribble": _scribble,
 }  # fmt: skip
 
 
