@@ -124,7 +124,10 @@ class Verdict:
 
 
 def verify(settings: Settings) -> Verdict:
-    """Read everything, change nothing. Raises `JournalError` if there is no journal."""
+    """Read everything, change nothing.
+
+    Raises `JournalError` if there is no journal or a damaged one, and what `check_values` does.
+    """
     try:
         opened = Journal.open(settings.state, read_only=True)
     except NoJournalError as error:
@@ -136,6 +139,7 @@ def verify(settings: Settings) -> Verdict:
             ) from None
         raise
     with closing(opened) as journal:
+        journal.check_values()
         rows = journal.results()
         verdict = Verdict(rows, _row_faults_that_stay(settings, journal, rows))
         for path, sha256 in journal.doubles():
