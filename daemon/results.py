@@ -142,7 +142,8 @@ class ResultsFile:
     def mend(self) -> None:
         """Make the file agree with the journal, byte for byte, and be on the disk.
 
-        Raises `OSError`, and `StorageError` if this is not the journal of these results.
+        Raises `OSError`, `StorageError` if this is not the journal of these results, and
+        `JournalError` if it is older or damaged: then the file is as it was.
         """
         self.close()
         agreement = compare(self._path, self._journal)
@@ -152,6 +153,8 @@ class ResultsFile:
                 "results. Put the state folder back, or make a journal from the results with "
                 "`classifyd rebuild`, or move the results elsewhere"
             )
+        for _ in self._journal.lines(agreement.last_seq):
+            pass  # what is to be written is sound to the end, before anything is cut for it
         if agreement.size > agreement.good and not agreement.rest_is_torn:
             self._refuse_if_newer(agreement.good)
             self._set_aside()

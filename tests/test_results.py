@@ -15,7 +15,7 @@ import pytest
 from classifier.durable import SyncError
 from classifier.read import Signature
 from daemon.census import Priority
-from daemon.errors import StorageError
+from daemon.errors import JournalDamagedError, StorageError
 from daemon.jobs import Outcome, Sighting
 from daemon.journal import Journal, Published
 from daemon.results import FILE_NAME, ResultsFile
@@ -90,6 +90,24 @@ def test_a_scribbled_file_is_mended_and_kept_aside(
     (tmp_path / FILE_NAME).write_bytes(damaged)
     assert opened_and_closed(tmp_path, journal) == whole
     assert aside(tmp_path) == [damaged]
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "torn", "gone"])
+def test_a_file_is_not_touched_if_the_journal_is_damaged_further_on(
+    tmp_path: Path, journal: Journal, whole: bytes, kind: str
+) -> None:
+    path = tmp_path / FILE_NAME
+    opened_and_closed(tmp_path, journal)
+    journal._db.execute("UPDATE results SET crc = crc + 1 WHERE seq = ?", (ROWS,))
+    damaged = lines_but(whole, DAMAGE[kind]) if kind in DAMAGE else whole[: len(whole) // 2]
+    path.write_bytes(damaged)
+    if kind == "gone":
+        path.unlink()
+    with pytest.raises(JournalDamagedError, match=f"row {ROWS} is not as it was written"):
+        ResultsFile(tmp_path, journal)
+    assert (path.read_bytes() if path.exists() else None) == (None if kind == "gone" else damaged)
+    assert aside(tmp_path) == []
+    assert journal.synced() == ROWS
 
 
 def test_two_damaged_files_of_one_second_are_both_kept(
