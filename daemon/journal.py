@@ -85,7 +85,7 @@ class Journal(Census):
         for start in range(0, len(sightings), AGAIN_AT_ONCE):
             with self._transaction():
                 for path, signature, root in sightings[start : start + AGAIN_AT_ONCE]:
-                    rows = self._number("SELECT count(*) FROM results WHERE path = ?", path)
+                    rows = self.rows_of(path)
                     added += self._db.execute(
                         ARRIVE.format("IGNORE"),
                         (path, root, *signature, Priority.LIVE, rows, timestamp()),

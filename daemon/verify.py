@@ -20,8 +20,8 @@ from daemon.errors import JournalError, NoJournalError
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
-from daemon.results import FILE_NAME, id_of, open_results
-from daemon.row import HEADER, Row, escape, is_ours
+from daemon.results import FILE_NAME, Strangers, id_of, open_results
+from daemon.row import HEADER, Row, escape
 from daemon.settings import Settings
 from daemon.walk import walk
 
@@ -183,6 +183,7 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
         size = os.fstat(file.fileno()).st_size
         expected = journal.lines()
         awaited = next(expected, None)
+        strangers = Strangers(journal)
         for number, line in enumerate(_lines(file, size), 1):
             if number == 1:
                 if line == HEADER:
@@ -199,7 +200,7 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
                     faults.add(f"{path}:{number}: row {id_of(awaited.line)} is cut short")
                 awaited = next(expected, None)
             elif seq is None:
-                if is_ours(line):
+                if strangers.is_ours(line):
                     faults.add(f"{path}:{number}: row {id_of(line)} is not in the journal")
                     faults.journal_is_behind = True
                 else:
