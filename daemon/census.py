@@ -52,6 +52,10 @@ class Census(Database):
         """How many rows there are."""
         return self._number("SELECT coalesce(max(seq), 0) FROM results")
 
+    def rows_of(self, path: bytes) -> int:
+        """How many of them are a file's."""
+        return self._number("SELECT count(*) FROM results WHERE path = ?", path)
+
     def by_status(self, after: int = 0) -> dict[str, int]:
         """Rows by status, of those that come after number `after`."""
         query = "SELECT status, count(*) FROM results WHERE seq > ? GROUP BY status ORDER BY status"

@@ -23,12 +23,16 @@ FILE_NAME = "journal.sqlite"
 BUSY_TIMEOUT_SECONDS, LOOK_AGAIN_SECONDS = 60, 1
 # SQLite's own checkpoints keep a failed fsync to themselves, so they are off, and done here.
 CHECKPOINT_EVERY = 64  # transactions
+TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}  # as they come out of SQLite
 
 
 def damaged(error: sqlite3.Error) -> bool:
     """Whether it says that the file is not as SQLite wrote it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
+        # Python says this, not SQLite, which takes any bytes for a text; it has no code.
+        str(error).startswith("Could not decode to UTF-8")
+    )
 
 
 class Database:
@@ -96,6 +100,7 @@ class Database:
         (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise JournalDamagedError(self._file, found.replace("\n", " "))
+        self.check_values()
         self._db.execute(f"PRAGMA busy_timeout = {LOOK_AGAIN_SECONDS * 1000}")
         told = False
         while self._number("PRAGMA wal_checkpoint(TRUNCATE)"):
@@ -106,6 +111,26 @@ class Database:
             told = True
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
         sync_folder(self._file.parent)  # SQLite does so too, but does not mind if it fails
+
+    def check_values(self) -> None:
+        """Read every value, and see that it is of its column's type.
+
+        One flipped bit makes a BLOB a text, or a text one that is not UTF-8, and SQLite finds
+        nothing wrong with either.
+
+        Raises `JournalDamagedError`, and a `sqlite3.Error` that is `damaged`.
+        """
+        tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        for (table,) in self._db.execute(tables).fetchall():
+            columns = self._db.execute(f"PRAGMA table_info({table})").fetchall()
+            rows = self._db.execute(f"SELECT * FROM {table}")  # noqa: S608
+            for found in {tuple(map(type, row)) for row in rows}:  # a few kinds of rows
+                for kind, (_, name, declared, *_) in zip(found, columns, strict=True):
+                    # Whether there may be none, `quick_check` minds.
+                    if kind not in (TYPES.get(declared, kind), type(None)):
+                        raise JournalDamagedError(
+                            self._file, f"in {table}, a {name} is no {declared}"
+                        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

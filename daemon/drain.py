@@ -66,7 +66,9 @@ class Drain:
 
     def _submit(self, now: float) -> None:
         while self._pool.room:
-            jobs = self._journal.claim(self._batch_size, self._pool.in_hand)
+            jobs = self._journal.claim(
+                self._batch_size, self._pool.in_hand, retry_seconds=self._retry_seconds
+            )
             if not jobs or (len(jobs) < self._batch_size and not self._may_be_small(now)):
                 break
             self._pool.submit(jobs, now)

@@ -10,6 +10,7 @@ so the end of work on the older one does not wipe it out.
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -85,23 +86,33 @@ class Journal(Census):
         for start in range(0, len(sightings), AGAIN_AT_ONCE):
             with self._transaction():
                 for path, signature, root in sightings[start : start + AGAIN_AT_ONCE]:
-                    rows = self._number("SELECT count(*) FROM results WHERE path = ?", path)
+                    rows = self.rows_of(path)
                     added += self._db.execute(
                         ARRIVE.format("IGNORE"),
                         (path, root, *signature, Priority.LIVE, rows, timestamp()),
                     ).rowcount
         return added
 
-    def claim(self, limit: int, in_hand: Collection[bytes], now: float | None = None) -> list[Job]:
+    def claim(
+        self,
+        limit: int,
+        in_hand: Collection[bytes],
+        now: float | None = None,
+        retry_seconds: float = math.inf,
+    ) -> list[Job]:
         """The next jobs, at most `limit`, none of a path that is in hand already.
+
+        retry_seconds: nothing waits for longer. What would, as the clock was set back since, is
+        taken at once.
 
         Nothing is noted: what is claimed and never finished is simply there again after a crash.
         """
         jobs: list[Job] = []
+        now = time.time() if now is None else now
         rows = self._db.execute(
             "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at FROM arrivals "
-            "WHERE not_before <= ? ORDER BY priority, seq LIMIT ?",
-            (time.time() if now is None else now, limit + len(in_hand)),
+            "WHERE not_before <= ? OR not_before > ? ORDER BY priority, seq LIMIT ?",
+            (now, now + retry_seconds, limit + len(in_hand)),
         ).fetchall()
         for seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at in rows:
             if path in in_hand or len(jobs) == limit:
@@ -184,7 +195,8 @@ class Journal(Census):
         """
         query = "SELECT seq, line, crc FROM results WHERE seq > ? ORDER BY seq"
         for seq, bytes_of_row, crc in self._db.execute(query, (after,)):
-            if crc32(bytes_of_row) != crc:
+            # One flipped bit makes a text of a BLOB.
+            if not isinstance(bytes_of_row, bytes) or crc32(bytes_of_row) != crc:
                 raise JournalDamagedError(self._file, f"row {seq} is not as it was written")
             yield Published(seq, bytes_of_row)
 

@@ -92,7 +92,9 @@ def _folders(journal: Path) -> list[bytes]:
     """The backfilled folders that a damaged journal still tells of."""
     try:
         with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True)) as db:
-            return [path for (path,) in db.execute("SELECT path FROM folders ORDER BY path")]
+            # What a flipped bit has made a text of is a name all the same.
+            query = "SELECT CAST(path AS BLOB) FROM folders WHERE path IS NOT NULL ORDER BY path"
+            return [path for (path,) in db.execute(query)]
     except sqlite3.Error:
         return []
 

@@ -16,6 +16,7 @@ import logging
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -24,11 +25,12 @@ from typing import BinaryIO, NamedTuple
 from classifier.durable import sync, sync_folder
 from daemon.errors import JournalError, StorageError
 from daemon.journal import Journal, Published
-from daemon.row import HEADER, is_ours
+from daemon.row import HEADER, is_ours, parsed, unescape
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "results.csv"
+LINES_LOST = 100  # of one path: so many may be deleted, and what is ours is known all the same
 
 
 class Agreement(NamedTuple):
@@ -64,13 +66,36 @@ def open_results(path: Path) -> BinaryIO:
     return os.fdopen(fd, "rb")
 
 
+class Strangers:
+    """Lines of a results.csv that its journal does not know, in their order in the file."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lines = Counter[bytes]()  # by path
+
+    def is_ours(self, line: bytes) -> bool:
+        """Whether classifyd wrote the next one of them: then the journal is older than the file."""
+        try:
+            row = parsed(line)
+            path = unescape(row.path)
+        except ValueError:
+            return False
+        # An attempt is the number of rows that its path had then: known ones, and these before it.
+        rows = self._journal.rows_of(path) + self._lines[path]
+        self._lines[path] += 1
+        return is_ours(row, rows + LINES_LOST)
+
+
 def first_unknown(path: Path, journal: Journal, start: int = 0) -> bytes | None:
     """The first whole line after so many bytes that classifyd wrote and the journal does not know:
     then the journal is older than the file. None if there is none."""
     with open_results(path) as file:
         file.seek(start)
+        strangers = Strangers(journal)
         for line in file:
-            if line.endswith(b"\n") and is_ours(line) and journal.seq_of(id_of(line)) is None:
+            if not line.endswith(b"\n") or journal.seq_of(id_of(line)) is not None:
+                continue
+            if strangers.is_ours(line):
                 return line
     return None
 
@@ -142,7 +167,8 @@ class ResultsFile:
     def mend(self) -> None:
         """Make the file agree with the journal, byte for byte, and be on the disk.
 
-        Raises `OSError`, and `StorageError` if this is not the journal of these results.
+        Raises `OSError`, `StorageError` if this is not the journal of these results, and
+        `JournalError` if it is older or damaged: then the file is as it was.
         """
         self.close()
         agreement = compare(self._path, self._journal)
@@ -152,6 +178,8 @@ class ResultsFile:
                 "results. Put the state folder back, or make a journal from the results with "
                 "`classifyd rebuild`, or move the results elsewhere"
             )
+        for _ in self._journal.lines(agreement.last_seq):
+            pass  # what is to be written is sound to the end, before anything is cut for it
         if agreement.size > agreement.good and not agreement.rest_is_torn:
             self._refuse_if_newer(agreement.good)
             self._set_aside()

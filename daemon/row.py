@@ -28,7 +28,6 @@ SEPARATED = re.compile(r';(?="*[=+\-@])')
 # Hex digits that read as a decimal number.
 NUMBER = re.compile("[0-9]+(e[0-9]+)?")
 ID = re.compile("[0-9a-f]{20,64}")
-MAX_ATTEMPTS = 100  # that `is_ours` tries
 ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 
 
@@ -130,18 +129,14 @@ def parsed(line: bytes) -> Row:
     return row
 
 
-def is_ours(line: bytes) -> bool:
+def is_ours(row: Row, attempts: int) -> bool:
     """Whether classifyd wrote this very row, as its id says, and nobody changed what stands for it.
 
-    Of a file that was never read it cannot be told.
+    attempts: up to which one to look. Of a file that was never read it cannot be told.
     """
-    try:
-        row = parsed(line)
-    except ValueError:
-        return False
     path = unescape(row.path)
     return bool(row.sha256) and any(
-        row.id == row_id(path, row.sha256, row.model, attempt) for attempt in range(MAX_ATTEMPTS)
+        row.id == row_id(path, row.sha256, row.model, attempt) for attempt in range(attempts + 1)
     )
 
 

@@ -21,8 +21,8 @@ from daemon.folders import inbox_names
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
-from daemon.results import FILE_NAME, id_of, open_results
-from daemon.row import HEADER, Row, escape, is_ours
+from daemon.results import FILE_NAME, Strangers, id_of, open_results
+from daemon.row import HEADER, Row, escape
 from daemon.settings import Settings
 from daemon.walk import walk
 
@@ -125,7 +125,10 @@ class Verdict:
 
 
 def verify(settings: Settings) -> Verdict:
-    """Read everything, change nothing. Raises `JournalError` if there is no journal."""
+    """Read everything, change nothing.
+
+    Raises `JournalError` if there is no journal or a damaged one, and what `check_values` does.
+    """
     try:
         opened = Journal.open(settings.state, read_only=True)
     except NoJournalError as error:
@@ -137,6 +140,7 @@ def verify(settings: Settings) -> Verdict:
             ) from None
         raise
     with closing(opened) as journal:
+        journal.check_values()
         rows = journal.results()
         verdict = Verdict(rows, _row_faults_that_stay(settings, journal, rows))
         for path, sha256 in journal.doubles():
@@ -180,6 +184,7 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
         size = os.fstat(file.fileno()).st_size
         expected = journal.lines()
         awaited = next(expected, None)
+        strangers = Strangers(journal)
         for number, line in enumerate(_lines(file, size), 1):
             if number == 1:
                 if line == HEADER:
@@ -196,7 +201,7 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
                     faults.add(f"{path}:{number}: row {id_of(awaited.line)} is cut short")
                 awaited = next(expected, None)
             elif seq is None:
-                if is_ours(line):
+                if strangers.is_ours(line):
                     faults.add(f"{path}:{number}: row {id_of(line)} is not in the journal")
                     faults.journal_is_behind = True
                 else:

@@ -121,6 +121,16 @@ def test_an_unsettled_file_comes_back_later(journal: Journal) -> None:
     assert [job.path for job in journal.claim(1, (), now=1000)] == [A]
 
 
+def test_an_unsettled_file_does_not_wait_for_a_clock_that_was_set_back(journal: Journal) -> None:
+    journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
+    (job,) = claim(journal)
+    journal.finish([Outcome(job, unsettled=True)], retry_at=1000 + 5)
+    assert journal.claim(1, (), now=1000, retry_seconds=5) == []
+    assert journal.claim(1, (), now=1004, retry_seconds=5) == []
+    for now in (999, 10):
+        assert [job.path for job in journal.claim(1, (), now, retry_seconds=5)] == [A]
+
+
 def test_the_same_work_done_twice_makes_one_row(journal: Journal) -> None:
     journal.enqueue([Sighting(A, OLD)], Priority.LIVE)
     (job,) = claim(journal)

@@ -28,6 +28,19 @@ def done(tmp_path: Path, compiled_cache: Path, draw_image: DrawImage) -> Project
     return project
 
 
+def position_of_type(journal: Path, row: int) -> int:
+    """Where in the file the last byte of the type of a row's `line` stands."""
+    with sqlite3.connect(journal) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (line,) = db.execute("SELECT line FROM results WHERE seq = ?", (row,)).fetchone()
+    db.close()
+    content = journal.read_bytes()
+    assert content.count(line) == 1
+    number = 12 + 2 * len(line)  # 13 + ... is a text of as many bytes
+    assert 1 << 7 <= number < 1 << 14  # two bytes
+    return content.rindex(bytes([0x80 | number >> 7, number & 0x7F]), 0, content.index(line)) + 1
+
+
 def damage(project: Project, how: str) -> None:
     journal = project.state / "journal.sqlite"
     if how == "no database":
@@ -44,12 +57,27 @@ def damage(project: Project, how: str) -> None:
             flipped = line[:100] + bytes([line[100] ^ 1]) + line[101:]
             db.execute("UPDATE results SET line = ? WHERE seq = 3", (flipped,))
         db.close()
+    elif how == "a flipped bit in a type":
+        position = position_of_type(journal, 3)
+        with journal.open("r+b") as file:
+            file.seek(position)
+            (byte,) = file.read(1)
+            file.seek(position)
+            file.write(bytes([byte ^ 1]))
+        with sqlite3.connect(journal) as db:  # SQLite itself does not notice
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            found = db.execute("SELECT seq FROM results WHERE typeof(line) = 'text'").fetchall()
+            assert found == [(3,)]
+        db.close()
     elif how == "lost":
         for path in project.state.glob("journal.sqlite*"):
             path.unlink()
 
 
-KINDS = ["no database", "a page overwritten", "cut", "a flipped bit in a row", "lost"]
+KINDS = [
+    "no database", "a page overwritten", "cut", "a flipped bit in a row", "a flipped bit in a type",
+    "lost",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", KINDS)
@@ -58,10 +86,11 @@ def test_a_damaged_journal_is_refused_and_rebuilt_from_the_results(
 ) -> None:
     before = done.csv.read_bytes()
     damage(done, how)
-    refused = done.classifyd("run", "--once")
-    assert refused.returncode == 1
-    assert "`classifyd rebuild`" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    for command in (["verify"], ["run", "--once"]):
+        refused = done.classifyd(*command)
+        assert refused.returncode == 1
+        assert "`classifyd rebuild`" in refused.stderr
+        assert "Traceback" not in refused.stderr
     assert done.csv.read_bytes() == before
 
     rebuilt = done.classifyd("rebuild")
@@ -155,6 +184,42 @@ def test_every_flipped_bit_in_a_row_is_found(done: Project) -> None:
         journal._db.execute("UPDATE results SET line = ? WHERE seq = 1", (bytes(flipped),))
         with pytest.raises(JournalDamagedError, match="row 1 is not as it was written"):
             list(journal.lines())
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE results SET line = CAST(line AS TEXT)", "in results, a line is no BLOB"),
+        ("UPDATE results SET crc = CAST(crc AS BLOB)", "in results, a crc is no INTEGER"),
+        ("UPDATE results SET sha256 = CAST(x'61ff' AS TEXT)", "Could not decode to UTF-8"),
+        ("UPDATE outbox SET synced = x'010000'", "in outbox, a synced is no INTEGER"),
+        ("UPDATE files SET path = CAST(path AS TEXT)", "in files, a path is no BLOB"),
+        ("INSERT INTO folders VALUES ('/card', 'now')", "in folders, a path is no BLOB"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_damage(done: Project, change: str, what: str) -> None:
+    with sqlite3.connect(done.state / "journal.sqlite") as db:
+        db.execute(change)
+    db.close()
+    for command in (["run", "--once"], ["verify"]):
+        refused = done.classifyd(*command)
+        assert refused.returncode == 1
+        assert f"the journal is damaged ({what}" in refused.stderr
+    rebuilt = done.classifyd("rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert f"rows       {COUNT} taken over" in rebuilt.stdout
+    assert ("backfilled /card\n" in rebuilt.stdout) == ("/card" in change)
+    assert done.classifyd("run", "--once").returncode == 0
+    assert len(done.rows) == COUNT
+
+
+def test_a_line_of_a_wrong_type_is_not_as_it_was_written(done: Project) -> None:
+    """With a daemon at work, the bit may flip after the journal was examined."""
+    damage(done, "a flipped bit in a type")
+    journal = Journal.open(done.state)
+    with pytest.raises(JournalDamagedError, match="row 3 is not as it was written"):
+        list(journal.lines())
     journal.close()
 
 

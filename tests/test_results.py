@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,11 +16,12 @@ import pytest
 from classifier.durable import SyncError
 from classifier.read import Signature
 from daemon.census import Priority
-from daemon.errors import StorageError
-from daemon.jobs import Outcome, Sighting
+from daemon.errors import JournalDamagedError, JournalError, StorageError
+from daemon.jobs import Outcome, Sighting, failed
 from daemon.journal import Journal, Published
 from daemon.results import FILE_NAME, ResultsFile
-from daemon.row import HEADER, Row
+from daemon.row import HEADER, Row, line
+from daemon.verify import row_faults
 
 ROWS = 4
 
@@ -90,6 +92,61 @@ def test_a_scribbled_file_is_mended_and_kept_aside(
     (tmp_path / FILE_NAME).write_bytes(damaged)
     assert opened_and_closed(tmp_path, journal) == whole
     assert aside(tmp_path) == [damaged]
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "torn", "gone"])
+def test_a_file_is_not_touched_if_the_journal_is_damaged_further_on(
+    tmp_path: Path, journal: Journal, whole: bytes, kind: str
+) -> None:
+    path = tmp_path / FILE_NAME
+    opened_and_closed(tmp_path, journal)
+    journal._db.execute("UPDATE results SET crc = crc + 1 WHERE seq = ?", (ROWS,))
+    damaged = lines_but(whole, DAMAGE[kind]) if kind in DAMAGE else whole[: len(whole) // 2]
+    path.write_bytes(damaged)
+    if kind == "gone":
+        path.unlink()
+    with pytest.raises(JournalDamagedError, match=f"row {ROWS} is not as it was written"):
+        ResultsFile(tmp_path, journal)
+    assert (path.read_bytes() if path.exists() else None) == (None if kind == "gone" else damaged)
+    assert aside(tmp_path) == []
+    assert journal.synced() == ROWS
+
+
+@pytest.mark.parametrize(("before", "unread"), [(150, 0), (1, 150)])
+def test_a_row_of_any_attempt_is_known_as_ours(tmp_path: Path, before: int, unread: int) -> None:
+    """A file that was written over again and again, and tried again after the journal's backup."""
+    path, state = b"/in/latest.jpg", tmp_path / "state"
+    state.mkdir()
+
+    def fail(journal: Journal, sha256: str | None) -> Row:
+        (job,) = journal.claim(1, ())
+        outcome = failed(job, "broken", "0" * 12, sha256=sha256, again=sha256 is None)
+        assert len(journal.finish([outcome], 0)) == 1
+        assert outcome.row is not None
+        return outcome.row
+
+    journal = Journal.open(state)
+    for number in range(before):
+        journal.enqueue([Sighting(path, Signature(number, 1, 1))], Priority.LIVE)
+        fail(journal, f"{number:064}")
+    journal.close()
+    shutil.copytree(state, tmp_path / "backup")
+    journal = Journal.open(state)
+    for number in range(unread):
+        journal.enqueue([Sighting(path, Signature(number, 2, 2))], Priority.LIVE)
+        fail(journal, None)
+    journal.enqueue_again([Sighting(path, Signature(0, 3, 3))])
+    row = fail(journal, "ab" * 32)
+    content = opened_and_closed(tmp_path, journal)
+    assert content.endswith(line(row))
+    journal.close()
+
+    older = Journal.open(tmp_path / "backup")
+    with pytest.raises(JournalError, match=f"does not know, such as {row.id}"):
+        ResultsFile(tmp_path, older)
+    assert (tmp_path / FILE_NAME).read_bytes() == content
+    assert row_faults(tmp_path / FILE_NAME, older, before).journal_is_behind
+    older.close()
 
 
 def test_two_damaged_files_of_one_second_are_both_kept(

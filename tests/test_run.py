@@ -9,11 +9,17 @@ import signal
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import DrawImage
 from daemon_process import Project, interrupt_group, is_running, is_stopped, wait_for
+
+from classifier.read import Signature
+from daemon.census import Priority
+from daemon.jobs import Outcome, Sighting
+from daemon.journal import Journal
 
 MANY = 300
 
@@ -181,6 +187,19 @@ def test_workers_are_killed_while_they_work(project: Project, draw_image: DrawIm
         assert daemon.stop() == 0
         assert "a worker ended: SIGKILL; a new one takes its place" in daemon.log
     project.check_rows(MANY)
+
+
+def test_what_was_unsettled_when_the_clock_was_ahead(
+    project: Project, draw_image: DrawImage
+) -> None:
+    image = draw_image(project.inbox / "a.jpg")
+    with closing(Journal.open(project.state)) as journal:
+        sighting = Sighting(os.fsencode(image), Signature.of(image.lstat()))
+        journal.enqueue([sighting], Priority.LIVE)
+        (job,) = journal.claim(1, ())
+        journal.finish([Outcome(job, unsettled=True)], retry_at=time.time() + 86400)
+    assert project.classifyd("run", "--once").returncode == 0
+    project.check_rows(1)
 
 
 def test_the_same_bytes_make_no_second_row(project: Project, draw_image: DrawImage) -> None:
