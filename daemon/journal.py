@@ -209,7 +209,10 @@ class Journal(Census):
         with self._transaction():
             for path, row, bytes_of_row in rows:
                 if not self._receipt(path, row, bytes_of_row):
-                    raise JournalError(f"the row {row.id} of {row.path} stands there twice")
+                    raise JournalError(
+                        f"the row {row.id} of {row.path} stands there twice: take the second one "
+                        "out of results.csv and run `classifyd rebuild` again"
+                    )
                 count += 1
         return count
 

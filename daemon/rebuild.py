@@ -16,8 +16,8 @@ from daemon.database import FILE_NAME, damaged
 from daemon.errors import JournalDamagedError, JournalError, OldJournalError, StorageError
 from daemon.journal import Journal
 from daemon.results import FILE_NAME as RESULTS_NAME
-from daemon.results import first_unknown, open_results
-from daemon.row import HEADER, Row, parsed, unescape
+from daemon.results import LINES_LOST, first_unknown, open_results
+from daemon.row import HEADER, Row, is_ours, parsed, unescape
 from daemon.service import locked
 from daemon.settings import Settings
 from daemon.storage import storing
@@ -109,6 +109,9 @@ def _rows(results: Path) -> Iterator[tuple[bytes, Row, bytes]]:
                 continue
             try:
                 row = parsed(line)
+                # Before it, its file had no more rows than there are lines, but for deleted ones.
+                if row.sha256 and not is_ours(row, number + LINES_LOST):
+                    raise ValueError("its id is that of another row")
                 yield unescape(row.path), row, line
             except ValueError:
                 raise StorageError(

@@ -151,6 +151,19 @@ def test_nothing_is_rebuilt_from_a_line_that_is_not_ours(done: Project, line: by
     assert f"{COUNT} taken over" in done.classifyd("rebuild").stdout
 
 
+def test_nothing_is_rebuilt_from_a_row_that_was_given_to_another_file(done: Project) -> None:
+    """Its id would stand for a file that then never gets its own row."""
+    whole = done.csv.read_bytes()
+    header, first, rest = whole.split(b"\r\n", 2)
+    done.csv.write_bytes(b"\r\n".join([header, first.replace(b".jpg,", b".jpeg,", 1), rest]))
+    damage(done, "no database")
+    refused = done.classifyd("rebuild")
+    assert refused.returncode == 1
+    assert f"{done.csv}:2: is not a line as classifyd writes it" in refused.stderr
+    done.csv.write_bytes(whole)
+    assert f"{COUNT} taken over" in done.classifyd("rebuild").stdout
+
+
 def test_a_journal_of_an_older_version_is_made_anew(done: Project) -> None:
     with sqlite3.connect(done.state / "journal.sqlite") as db:
         db.execute("PRAGMA user_version = 1")
