@@ -12,11 +12,13 @@ from daemon.errors import SettingsError
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import THUMBNAILS
 
+BOUND = ".results"  # a link in the state folder
 NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def prepare(state: Path, results: Path) -> None:
-    """Make the folders that are ours."""
+    """Make the folders that are ours. Raises `SettingsError` if they do not belong together."""
+    _bound(state, results)
     os.umask(os.umask(0o777) | 0o022)  # whatever the user's, nobody else may write to what we make
     for folder in (state, results / THUMBNAILS):
         _make(folder)
@@ -63,15 +65,20 @@ def bind(state: Path, results: Path) -> None:
 
     Raises `SettingsError` if this state folder belongs to results elsewhere.
     """
-    link = state / ".results"
+    if _bound(state, results) != results:
+        link = state / BOUND
+        link.unlink(missing_ok=True)
+        link.symlink_to(results)
+
+
+def _bound(state: Path, results: Path) -> Path | None:
+    """The results folder that a state folder was last used with."""
+    link = state / BOUND
     bound = link.readlink() if link.is_symlink() else None
-    if bound == results:
-        return
-    if bound is not None and (bound / RESULTS_NAME).exists():
+    if bound not in (None, results) and (bound / RESULTS_NAME).exists():
         raise SettingsError(
             f"state: {state} belongs to the results in {bound}, not to "
             f"{results}. Name that folder under `results:`, or move it there first, or "
             "give these results a `state:` folder of their own"
         )
-    link.unlink(missing_ok=True)
-    link.symlink_to(results)
+    return bound

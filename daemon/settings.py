@@ -143,6 +143,8 @@ def _wrong_folders(paths: dict[str, Path], need_inbox: bool) -> Iterator[tuple[s
     """(key, what is wrong) of the folders as they are on this machine."""
     inbox = paths.get("inbox")
     checks = [("inbox", _wrong_inbox(inbox))] if inbox and need_inbox else []
+    if "state" in paths and "results" in paths:
+        checks.append(("state", _among_thumbnails(paths["state"], paths["results"])))
     if inbox and "results" in paths:
         checks.append(("inbox", _feeding_itself(inbox, paths["results"])))
     checks += [(key, _wrong_own(paths[key], inbox)) for key in ("results", "state") if key in paths]
@@ -168,6 +170,11 @@ def _wrong_inbox(inbox: Path) -> Iterator[str]:
 def _feeding_itself(inbox: Path, results: Path) -> Iterator[str]:
     if is_among_thumbnails(inbox, results):
         yield f"{inbox} is among our own thumbnails, which are no new images. Name another folder"
+
+
+def _among_thumbnails(state: Path, results: Path) -> Iterator[str]:
+    if is_among_thumbnails(state, results):
+        yield f"{state} is among our own thumbnails: name a folder outside of them"
 
 
 def _wrong_own(folder: Path, inbox: Path | None) -> Iterator[str]:

@@ -23,6 +23,7 @@ from daemon.errors import (
 FAILED_SYNCS = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 # What SQLite says when it could not make one of its files longer, or make it at all.
 PERHAPS_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+NOT_ALLOWED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 def full(folders: Sequence[Path]) -> Path | None:
@@ -73,4 +74,9 @@ def _of_journal(state: Path, error: sqlite3.Error) -> StorageError | JournalErro
         return JournalDamagedError(journal, str(error))
     if code == sqlite3.SQLITE_FULL or (code & 0xFF in PERHAPS_FULL and not has_room(state)):
         return DiskFullError(state)
+    if code & 0xFF in NOT_ALLOWED:
+        return JournalError(
+            f"{journal}: {error}. Nothing is lost: see that it is a file that this user may read "
+            f"and write, and {FILE_NAME}-wal and {FILE_NAME}-shm beside it, and start again"
+        )
     return JournalError(f"{journal}: {error}. Nothing is lost: mend the disk and start again")

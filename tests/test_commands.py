@@ -54,9 +54,11 @@ def test_results_of_another_project_are_refused(project: Project, draw_image: Dr
     done = project.classifyd("run", "--once")
     assert done.returncode == 2
     assert f"belongs to the results in {project.results}" in done.stderr
-    assert not (project.folder / "elsewhere" / "results.csv").exists()
+    check = project.classifyd("check")
+    assert check.returncode == 2
+    assert "belongs to the results in" in check.stderr
+    assert not (project.folder / "elsewhere").exists()
 
-    shutil.rmtree(project.folder / "elsewhere")
     project.results.rename(project.folder / "elsewhere")  # as the message says
     assert project.classifyd("run", "--once").returncode == 0
     assert (project.folder / "elsewhere" / "results.csv").read_bytes() == before

@@ -103,6 +103,7 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         ("inbox: config.yaml\nresults: out\nstate: state\n", "is not a folder"),
         ("inbox: in\nresults: in/out\nstate: state\n", ":2: results: .* is inside the inbox"),
         ("inbox: in\nresults: out\nstate: in\n", ":3: state: .* is inside the inbox"),
+        ("inbox: in\nresults: out\nstate: out/thumbnails\n", ":3: state: .*among our own thumb"),
         ("inbox: in\nresults: config.yaml/out\nstate: state\n", "is not a folder"),
         ("inbox: in\nresults: out\n", ":1: state: is missing"),
         ("inbox: 3\nresults: out\nstate: state\n", ":1: inbox: should be a path; found 3"),
