@@ -113,6 +113,7 @@ class Classifier:
         roots: Sequence[int] | None = None,
         known: Sequence[Collection[str]] | None = None,
         at_once: int | None = None,
+        on_file: Callable[[], None] = lambda: None,
         on_image: Callable[[], None] = lambda: None,
     ) -> list[Prediction]:
         """Predict every path, in order; a file that cannot be classified gives its error.
@@ -122,8 +123,9 @@ class Classifier:
         followed; see `read`.
         known: for each path, the SHA-256 of contents that are not looked at: no label, no error.
         at_once: how many images the network gets at a time; as many as is good for it by default.
-        on_image is called as each image has been decoded, and whenever the network ran: whoever
-        watches over this process sees that it is alive.
+        on_file is called before each file is read, on_image as it has been read, as the image has
+        been decoded, and whenever the network ran: whoever watches over this process sees that it
+        is alive, and whether it waits for a disk.
         """
         predictions: list[Prediction] = []
         at_once = at_once or self.batch_sizes[-1]
@@ -137,6 +139,7 @@ class Classifier:
                 with_pictures,
                 max_bytes,
                 formats,
+                on_file,
                 on_image,
             )
         return predictions
@@ -149,6 +152,7 @@ class Classifier:
         with_pictures: bool,
         max_bytes: int,
         formats: frozenset[Format],
+        on_file: Callable[[], None],
         on_image: Callable[[], None],
     ) -> list[Prediction]:
         shape = (self.contract.height, self.contract.width, self.contract.channels)
@@ -156,8 +160,10 @@ class Classifier:
         decoded: list[tuple[int, decode.Decoded]] = []  # place in `predictions`, and the image
         for path, root, contents in zip(paths, roots, known, strict=True):
             prediction = Prediction(path)
+            on_file()
             try:
                 content = read(path, max_bytes, root)
+                on_image()
                 prediction = replace(prediction, sha256=content.sha256, signature=content.signature)
                 if content.sha256 not in contents:
                     image = decode.decode(

@@ -71,7 +71,7 @@ class Drain:
             )
             if not jobs or (len(jobs) < self._batch_size and not self._may_be_small(now)):
                 break
-            self._pool.submit(jobs, now)
+            self._pool.submit(jobs)
             self._deadline = None
 
     def _may_be_small(self, now: float) -> bool:

@@ -87,6 +87,7 @@ class Loop:
         self.sources = sources
         self._scans = {id(source): 0 for source in sources}
         self._report = Report()
+        self._stall = ""  # as `status` was told
 
     def tick(self, now: float) -> list[Outcome]:
         """One turn; what was finished in it. Raises what `Drain.tick` and `Locks.check` do."""
@@ -95,7 +96,8 @@ class Loop:
             if found := source.watcher.tick(now):
                 self._works.journal.enqueue(found, source.priority)
             self._note_scan(source)
-        return self._drain(now, accept=True)
+        # Not `now`: the journal may have waited for the disk, and no worker is slow for that.
+        return self._drain(time.monotonic(), accept=True)
 
     def next_due(self, now: float) -> float:
         """When `tick` is to be called again even if nothing happens, by the monotonic clock."""
@@ -134,7 +136,18 @@ class Loop:
         drain = self._works.drain
         outcomes = drain.tick(now, accept=accept)
         self._report.tick(now, outcomes, busy=drain.busy)
+        self._note_stall()
         return outcomes
+
+    def _note_stall(self) -> None:
+        """Let `status` know that images wait for the disk, or no longer; the pool told the log."""
+        stall = self._works.pool.stall
+        if stall == self._stall:
+            return
+        self._works.locks.state.pause(stall)
+        if not stall:
+            log.info("the disk confirms writes again")
+        self._stall = stall
 
     def _note_scan(self, source: Source) -> None:
         """What a scan passed over, for `status` and the log, when it is not as before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import mmap
 import os
 import pickle
@@ -140,21 +141,33 @@ class Channel:
         return data
 
 
+class Phase(enum.IntEnum):
+    """What a worker is at, and so what it waits for."""
+
+    WORKING = 0  # an image is decoded, predicted or drawn; or there is nothing to do
+    READING = 1  # for the disk that the image lies on
+    STORING = 2  # for the disk that thumbnails are written to
+
+
 class Progress:
-    """A counter that the worker raises and the pool watches, in memory that both share."""
+    """Steps that the worker counts and the phase that it is in, watched by the pool in memory that
+    both share."""
 
     SIZE = 8
+    _PHASES = 4  # in one number with the steps, so that none is seen with the steps of another
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, self.SIZE)
 
-    def step(self) -> None:
-        count = int.from_bytes(self._memory[:], "little") + 1
-        self._memory[:] = count.to_bytes(self.SIZE, "little")
+    def step(self, phase: Phase = Phase.WORKING) -> None:
+        """One more is done. phase: of what comes now."""
+        steps, _ = self.seen
+        self._memory[:] = ((steps + 1) * self._PHASES + phase).to_bytes(self.SIZE, "little")
 
     @property
-    def count(self) -> int:
-        return int.from_bytes(self._memory[:], "little")
+    def seen(self) -> tuple[int, int]:
+        """Steps and phase. A worker that was taken over may have set any number as its phase."""
+        return divmod(int.from_bytes(self._memory[:], "little"), self._PHASES)
 
     def close(self) -> None:
         self._memory.close()

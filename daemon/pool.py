@@ -1,7 +1,7 @@
 """Worker processes: batches out, outcomes in; a worker that dies or hangs takes no row with it.
 
 A batch whose worker died is tried again in halves, until the guilty image stands alone; that one
-fails, with its reason, and all others are done.
+fails, with its reason, and all others are done. No image is guilty of a disk that does not answer.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from textwrap import indent
 from daemon.answers import understood
 from daemon.confine import identity
 from daemon.errors import PoolError
-from daemon.jobs import Outcome, failed
-from daemon.messages import NO_MEMORY, Plan, Ready, Trouble
+from daemon.jobs import Job, Outcome, failed
+from daemon.messages import NO_MEMORY, Phase, Plan, Ready, Trouble
 from daemon.row import THUMBNAILS, word
 from daemon.worker_process import Batch, WorkerProcess
 
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 BATCHES_A_WORKER = 2
 START_SECONDS = 120
 MAX_FAILED_STARTS = 3
+# For one write or fsync of a thumbnail. A disk that writes back much, wakes up or is on the network
+# may take minutes; the kernel itself gives a request to a disk 30 s, and up to six tries.
+STORE_SECONDS = 300
 
 
 class Pool:
@@ -39,7 +42,8 @@ class Pool:
         worker_images: int,
         module: str = "daemon.worker",
     ) -> None:
-        """image_seconds: a worker that is at one image for longer is taken to hang.
+        """image_seconds: a worker that is at one image for longer is taken to hang; the time to
+        store its thumbnail is not counted.
         worker_images: after so many, a worker is replaced by a new one.
         module: what a worker process runs."""
         self._plan = plan
@@ -51,6 +55,7 @@ class Pool:
         self._forces = ""  # that keep a worker in
         self._again: deque[Batch] = deque()  # of workers that died
         self._accused: set[int] = set()  # jobs whose worker died while they were alone with it
+        self._unconfirmed: set[int] = set()  # jobs whose worker waited for its disk in vain
         self._processes: list[WorkerProcess] = []
         try:
             for _ in range(workers):
@@ -82,9 +87,9 @@ class Pool:
             len(process.batches) < BATCHES_A_WORKER for process in self._serving
         )
 
-    def submit(self, batch: Batch, now: float) -> None:
+    def submit(self, batch: Batch) -> None:
         """Give a batch to the worker with the least to do."""
-        min(self._serving, key=lambda process: len(process.batches)).send(batch, now)
+        min(self._serving, key=lambda process: len(process.batches)).send(batch)
 
     def collect(self, now: float) -> Iterator[list[Outcome]]:
         """Batches that are done. Replaces workers that died or hang, and tries their work again.
@@ -98,14 +103,12 @@ class Pool:
             except EOFError:
                 yield from self._replace(process)
                 continue
-            limit = self._image_seconds if process.is_ready else START_SECONDS
-            if (process.batches or not process.is_ready) and process.stood_still(now) > limit:
-                process.kill()
-                yield from self._replace(process, hung_for=limit)
-            elif self._has_served(process) and not process.batches:
+            if process.batches or not process.is_ready:
+                yield from self._watch(process, now)
+            elif self._has_served(process):
                 self._retire(process)
         while self._again and (free := [p for p in self._serving if not p.batches]):
-            free[0].send(self._again.popleft(), now)
+            free[0].send(self._again.popleft())
 
     def close(self) -> None:
         """End the workers. Batches in hand are given up; the journal still has them."""
@@ -116,9 +119,44 @@ class Pool:
         self._processes = []
 
     @property
+    def stall(self) -> str:
+        """Why images wait that are tried again and again, '' if none does."""
+        if not self._unconfirmed:
+            return ""
+        return f"the disk of {self._plan.results} does not confirm writes"
+
+    @property
     def _serving(self) -> list[WorkerProcess]:
         """The workers that get new batches."""
-        return [process for process in self._processes if not self._has_served(process)]
+        return [p for p in self._processes if not (self._has_served(p) or p.is_given_up)]
+
+    def _watch(self, process: WorkerProcess, now: float) -> Iterator[list[Outcome]]:
+        """Replace a worker that hangs, and end one that waits for its disk for too long."""
+        still = process.stood_still(now)
+        if process.is_given_up:
+            return
+        if process.is_ready and process.phase == Phase.STORING:
+            if still > STORE_SECONDS:
+                self._give_up(process)
+            return
+        limit = self._image_seconds if process.is_ready else START_SECONDS
+        if still > limit:
+            process.kill()
+            yield from self._replace(process, hung_for=limit)
+
+    def _give_up(self, process: WorkerProcess) -> None:
+        """End a worker that waits for its disk. It is replaced when it is gone: the kernel may not
+        let it go before the disk answers, and with one more each time they would fill the memory.
+        """
+        process.is_given_up = True
+        process.kill()
+        self._unconfirmed.update(job.seq for job in process.batches[0])
+        log.error(
+            "%s: a worker has waited for %g s and is ended; its images are tried again, none fails "
+            "for this, and it goes on by itself",
+            self.stall,
+            STORE_SECONDS,
+        )
 
     def _has_served(self, process: WorkerProcess) -> bool:
         return process.images >= self._worker_images
@@ -163,6 +201,7 @@ class Pool:
             process.batches.popleft()
             process.images += len(batch)
             self._accused.difference_update(job.seq for job in batch)
+            self._unconfirmed.difference_update(job.seq for job in batch)
             yield answer
 
     @property
@@ -171,10 +210,12 @@ class Pool:
 
     def _replace(self, process: WorkerProcess, hung_for: float = 0) -> Iterator[list[Outcome]]:
         """A new process in the place of one that ended; its work is tried again, its oldest batch
-        in halves. An image that was alone in there twice has failed."""
+        in halves. An image that was alone in there twice has failed; one that a worker could not
+        even read within its time is done for now, as if the system had refused its bytes."""
         self._processes.remove(process)
         code, words = process.end()
         end = f"made no progress for {hung_for:g} s" if hung_for else f"ended: {_cause(code)}"
+        late = bool(hung_for) and process.phase == Phase.READING
         if not process.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
@@ -192,32 +233,47 @@ class Pool:
 
         suspect: Batch = ()
         # Before it was ready, it cannot have looked at an image; and without the folder that it
-        # may write to, no worker gets any further, whatever the image.
-        if process.is_ready and process.batches and process.folder == identity(self._folder):
+        # may write to, no worker gets any further, whatever the image. Nor is it the image's fault
+        # that a disk does not answer.
+        accusing = process.is_ready and not process.is_given_up
+        if accusing and process.batches and process.folder == identity(self._folder):
             suspect = process.batches.popleft()
         self._again.extend(process.batches)
         if len(suspect) > 1:
             half = len(suspect) // 2
             self._again.extend([suspect[:half], suspect[half:]])
-        elif suspect and suspect[0].verdict:
-            # Not even its bytes could be read, for its digest.
-            yield [failed(suspect[0], suspect[0].verdict, self._model)]
-        elif suspect and suspect[0].seq not in self._accused:
-            # Somebody may have killed the worker; an image is guilty if it happens again.
-            self._accused.add(suspect[0].seq)
-            self._again.append(suspect)
         elif suspect:
-            self._accused.remove(suspect[0].seq)
-            reason = f"the decoder crashed on this image ({_cause(code)})"
-            if hung_for:
-                reason = f"decoding took longer than {hung_for:g} s"
-            elif code == -signal.SIGKILL:
-                reason = "the process that decoded it was killed, perhaps for want of memory"
-            elif code == -signal.SIGXCPU:
-                reason = f"decoding took more than {self._image_seconds:g} s of computing"
-            elif code == NO_MEMORY:
-                reason = "decoding takes more memory than a worker may have"
-            self._again.append([suspect[0]._replace(verdict=reason)])
+            yield from self._judge(suspect[0], self._reason(code, hung_for, late=late), late=late)
+
+    def _judge(self, job: Job, reason: str, *, late: bool) -> Iterator[list[Outcome]]:
+        """What comes next for an image whose worker ended while it was alone with it.
+
+        late: it could not be read within the time."""
+        if not job.verdict and job.seq not in self._accused:
+            # Somebody may have killed the worker; an image is guilty if it happens again.
+            self._accused.add(job.seq)
+            self._again.append([job])
+            return
+        self._accused.discard(job.seq)
+        if late or job.verdict:  # not even its bytes could be read, for its digest
+            self._unconfirmed.discard(job.seq)
+            yield [failed(job, reason if late else job.verdict, self._model, again=late)]
+        else:
+            self._again.append([job._replace(verdict=reason)])
+
+    def _reason(self, code: int, hung_for: float, *, late: bool) -> str:
+        """Why an image fails whose worker ended."""
+        if late:
+            return f"the file cannot be read: that took longer than {hung_for:g} s"
+        if hung_for:
+            return f"decoding took longer than {hung_for:g} s"
+        if code == -signal.SIGKILL:
+            return "the process that decoded it was killed, perhaps for want of memory"
+        if code == -signal.SIGXCPU:
+            return f"decoding took more than {self._image_seconds:g} s of computing"
+        if code == NO_MEMORY:
+            return "decoding takes more memory than a worker may have"
+        return f"the decoder crashed on this image ({_cause(code)})"
 
 
 def _cause(code: int) -> str:

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from classifier.read import read
 from daemon.answers import encoded
 from daemon.confine import ComputingTime, confine, identity, used_address_space
 from daemon.jobs import Job, Outcome, failed, identifier, thumbnail_of, timestamp
-from daemon.messages import NO_MEMORY, Channel, Plan, Progress, Ready, Trouble
+from daemon.messages import NO_MEMORY, Channel, Phase, Plan, Progress, Ready, Trouble
 from daemon.row import THUMBNAILS, Row, escape, word
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Worker:
             roots=[job.root for job in jobs],
             known=[job.known for job in jobs],
             at_once=self._at_once,
+            on_file=partial(self._step, Phase.READING),
             on_image=self._step,
         )
         written: list[Path] = []
@@ -130,18 +132,23 @@ class Worker:
             self._outcome(job, prediction, written)
             for job, prediction in zip(jobs, predictions, strict=True)
         ]
-        _make_durable(written, self._step)
+        self._step(Phase.STORING)
+        _make_durable(written, partial(self._step, Phase.STORING))
+        self._step()
         return outcomes
 
     def judge(self, job: Job) -> Outcome:
         """The outcome of an image that no worker came back from. It is not decoded any more, only
         read: without its digest, the same bytes written once more would be news."""
+        self._progress.step(Phase.READING)
         try:
             content = read(job.path, self._plan.max_bytes, job.root)
         except UnsettledError:
             return Outcome(job, unsettled=True)
         except ImageError:  # it is gone meanwhile
             return failed(job, job.verdict, self._model)
+        finally:
+            self._progress.step()
         if content.signature != job.signature:  # these bytes are not the guilty ones
             return Outcome(job, content.signature, unsettled=True)
         if content.sha256 in job.known:
@@ -150,8 +157,8 @@ class Worker:
             job, job.verdict, self._model, sha256=content.sha256, signature=content.signature
         )
 
-    def _step(self) -> None:
-        self._progress.step()
+    def _step(self, phase: Phase = Phase.WORKING) -> None:
+        self._progress.step(phase)
         self._time.renew()
 
     @property
@@ -225,6 +232,7 @@ class Worker:
             prediction.alternatives,
             uncertain=uncertain,
         )
+        self._step(Phase.STORING)
         if target.parent not in {path.parent for path in written}:
             target.parent.mkdir(exist_ok=True)  # of the day; ours is there
         target.write_bytes(image)
@@ -235,7 +243,7 @@ class Worker:
 def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
     """A row names its thumbnail, so the thumbnail must be safe before the row is.
 
-    on_file is called as each is safe: a slow disk is no image that hangs.
+    on_file is called as each is safe: many files on a slow disk are no disk that stands still.
     """
     for path in files:
         sync_file(path)

@@ -17,7 +17,7 @@ from itertools import islice
 
 from daemon.answers import BASE_BYTES, IMAGE_BYTES
 from daemon.jobs import Job
-from daemon.messages import Channel, Plan, Progress
+from daemon.messages import Channel, Phase, Plan, Progress
 from daemon.signals import STOPPING
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ class WorkerProcess:
         self.is_ready = False
         self.folder: tuple[int, int] | None = None  # that it may write to, when it got ready
         self.images = 0  # done by it
-        self._count = -1
+        self.is_given_up = False  # it was killed as it waited for its disk, and may wait still
+        self._seen: tuple[int, int] = (-1, Phase.WORKING)
         self._moved_at: float | None = None
         self.channel.send(plan)
 
@@ -88,9 +89,9 @@ class WorkerProcess:
         if not self._is_mute:
             yield self._output, selectors.EVENT_READ
 
-    def send(self, batch: Batch, now: float) -> None:
+    def send(self, batch: Batch) -> None:
         if not self.batches:
-            self._moved_at = now
+            self._moved_at = None  # from the next look on: the pool, too, may wait for a disk
         self.batches.append(batch)
         self.channel.max_bytes = BASE_BYTES + IMAGE_BYTES * max(map(len, self.batches))
         self.channel.send(batch)
@@ -106,9 +107,14 @@ class WorkerProcess:
 
     def stood_still(self, now: float) -> float:
         """Seconds since it last got ahead with what it has in hand."""
-        if self._moved_at is None or self._count != self.progress.count:
-            self._count, self._moved_at = self.progress.count, now
+        if self._moved_at is None or self._seen != self.progress.seen:
+            self._seen, self._moved_at = self.progress.seen, now
         return now - self._moved_at
+
+    @property
+    def phase(self) -> int:
+        """What it was at when `stood_still` last looked."""
+        return self._seen[1]
 
     def kill(self) -> None:
         self._process.kill()

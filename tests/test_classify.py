@@ -115,15 +115,22 @@ def test_nothing_but_errors_and_nothing_at_all(classifier: Classifier, tmp_path:
 
 
 def test_a_sign_of_life_for_every_image(classifier: Classifier, images: list[Path]) -> None:
+    files: list[None] = []
     signs: list[None] = []
-    classifier.classify([*images, "gone.jpg"], on_image=lambda: signs.append(None))
-    assert len(signs) == len(images) + 1 + 2  # and one for each of the two batches
+    classifier.classify(
+        [*images, "gone.jpg"],
+        on_file=lambda: files.append(None),
+        on_image=lambda: signs.append(None),
+    )
+    assert len(files) == len(images) + 1
+    # Read and decoded; one for the file that is gone, and one for each of the two batches.
+    assert len(signs) == 2 * len(images) + 1 + 2
 
 
 def test_the_network_gets_as_many_as_it_is_to(classifier: Classifier, images: list[Path]) -> None:
     signs: list[None] = []
     few = classifier.classify(images, at_once=4, on_image=lambda: signs.append(None))
-    assert len(signs) == len(images) + -(-len(images) // 4)
+    assert len(signs) == 2 * len(images) + -(-len(images) // 4)
     many = classifier.classify(images)
     assert [p.label for p in few] == [p.label for p in many]
 

@@ -78,7 +78,7 @@ def finish(pool: Pool, *batches: Sequence[Job]) -> dict[str, Outcome]:
                     assert name not in outcomes, "done twice"
                     outcomes[name] = outcome
             while waiting and pool.room:
-                pool.submit(waiting.pop(0), now)
+                pool.submit(waiting.pop(0))
             signals.wait(pool.events, 0.1)
     assert pool.in_hand == set()
     return outcomes
@@ -130,6 +130,18 @@ def test_a_slow_batch_is_no_hanging_image(make_pool: MakePool, tmp_path: Path) -
     assert len((tmp_path / "starts").read_text().splitlines()) == 1
 
 
+def test_a_main_process_that_stood_still_is_no_hanging_image(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    """Its journal may have waited for the disk since it handed out the batch."""
+    pool = make_pool(image_seconds=1)
+    finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
+    pool.submit(jobs_of(tmp_path, ["slow.jpg"]))
+    (worker,) = children(os.getpid())
+    assert list(pool.collect(time.monotonic() + 100)) == []
+    assert children(os.getpid()) == [worker]
+
+
 def test_a_crash_before_any_image_was_looked_at_blames_none(
     make_pool: MakePool, tmp_path: Path
 ) -> None:
@@ -145,7 +157,7 @@ def test_a_worker_killed_once_blames_none(make_pool: MakePool, tmp_path: Path) -
     finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
     (victim,) = children(os.getpid())
     jobs = jobs_of(tmp_path, ["slow.jpg"])
-    pool.submit(jobs, time.monotonic())
+    pool.submit(jobs)
     os.kill(victim, 9)
     wait_for(lambda: not is_running(victim), "it is dead")
     outcomes: list[Outcome] = []
@@ -213,6 +225,15 @@ def test_an_image_that_takes_its_judge_along_has_no_digest(
     assert row.reason == "the decoder crashed on this image (SIGSEGV)"
 
 
+def test_an_image_that_its_judge_cannot_read_in_time(make_pool: MakePool, tmp_path: Path) -> None:
+    """Its digest may be had later: it is taken up once more."""
+    pool = make_pool(image_seconds=1)
+    outcome = finish(pool, jobs_of(tmp_path, ["segv_stalled.jpg"]))["segv_stalled.jpg"]
+    assert outcome.again
+    assert outcome.row is not None
+    assert outcome.row.reason == "the file cannot be read: that took longer than 1 s"
+
+
 def test_a_worker_that_has_done_its_share_is_replaced(make_pool: MakePool, tmp_path: Path) -> None:
     pool = make_pool(workers=2, worker_images=10)
     jobs = jobs_of(tmp_path, [f"{number}.jpg" for number in range(80)])
@@ -259,7 +280,7 @@ def test_close_ends_the_workers_whatever_they_do(make_pool: MakePool, tmp_path: 
     before = open_files()
     pool = make_pool(workers=2)
     finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
-    pool.submit(jobs_of(tmp_path, ["hang.jpg"]), time.monotonic())
+    pool.submit(jobs_of(tmp_path, ["hang.jpg"]))
     workers = children(os.getpid())
     assert len(workers) == 2
     pool.close()
