@@ -131,11 +131,17 @@ def test_a_slow_batch_is_no_hanging_image(make_pool: MakePool, tmp_path: Path) -
 
 
 def test_a_main_process_that_stood_still_is_no_hanging_image(
-    make_pool: MakePool, tmp_path: Path
+    make_pool: MakePool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its journal may have waited for the disk since it handed out the batch."""
+    caplog.set_level("INFO")
     pool = make_pool(image_seconds=1)
-    finish(pool, jobs_of(tmp_path, ["warm.jpg"]))
+
+    def is_ready() -> bool:
+        assert list(pool.collect(time.monotonic())) == []
+        return "each worker is confined" in caplog.text
+
+    wait_for(is_ready, "the worker is ready")
     pool.submit(jobs_of(tmp_path, ["slow.jpg"]))
     (worker,) = children(os.getpid())
     assert list(pool.collect(time.monotonic() + 100)) == []
