@@ -70,7 +70,7 @@ def test_what_cannot_be_gone_on_with(discs: Path, tmp_path: Path) -> None:
     Progress({"seed": 1}).save(checkpoint)
     code, _, said = trained(*options)
     assert code == 2
-    assert "the beginning of another training; it differs in batch_size, channels, classes" in said
+    assert "the beginning of another training; it differs in augment, batch_size, channels" in said
     for damaged in (b"", b"no zip", checkpoint.read_bytes()[:-50]):
         checkpoint.write_bytes(damaged)
         with pytest.raises(TrainerError, match="damaged"):
