@@ -129,7 +129,9 @@ def test_lines_for_the_terminal() -> None:
     assert re.fullmatch(r"some <data>, 400 images: loss \d\.\d{4}, accuracy \d\d\.\d\d%", text[0])
     assert re.search(r"interval .* to \d\d\.\d\d%, calibration error \d+\.\d\d%$", text[1])
     assert "optimistic" in text[2] + text[3]
-    assert re.match(r"min_confidence 0\.\d+: 90\.\d\d% of the answers are right \(95% interval", text[3])
+    assert re.match(
+        r"min_confidence 0\.\d+: 90\.\d\d% of the answers are right \(95% interval", text[3]
+    )
     assert [line.split()[0] for line in text[6:10]] == ["threshold", "noise", "charts", "all"]
 
 
