@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?=
+PARTS  ?=
+MILLION ?=
 TRIALS ?=
 # A list of hashes is the whole truth about what gets installed: no package is resolved anew.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
@@ -20,9 +22,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# DATA=FOLDER gives real images; without it, small ones are drawn.
+# An hour or so: PARTS="small idle" measures some of it, DATA=FOLDER with real JPEGs, MILLION=1 with a million files.
+# What is found goes into docs/BENCHMARKS.md.
 bench: $(VENV)/.runtime
-	$(BIN)/python bench/throughput.py $(DATA)
+	$(BIN)/python -m bench $(PARTS) $(if $(DATA),--data $(DATA)) $(if $(MILLION),--million)
 
 # Hours: TRIALS="killed bombs" runs some of them, DATA=FOLDER has CIFAR-10 as images. What they report goes into docs/TRIALS.md.
 trial: $(VENV)/.trial

@@ -1,0 +1,1 @@
+"""What classifyd is held against; each a program of its own, that needs none of its code to run."""
