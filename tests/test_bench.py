@@ -17,7 +17,7 @@ from bench.page import note, number
 from bench.report import Figure, Figures
 from bench.setup import MODEL, ROOT, Setup
 
-WITHOUT_KERAS = "photos", "latency", "idle"  # to start it takes many seconds
+WITHOUT_KERAS = "photos", "latency", "scale", "idle"  # to start it takes many seconds
 
 
 @pytest.fixture(scope="module")
