@@ -19,7 +19,7 @@ from bench.page import note, number
 from bench.setup import ROOT, Setup
 
 # In the order of the page.
-PARTS = "small", "thumbnails", "photos", "latency", "start", "scale", "idle"
+PARTS = "small", "thumbnails", "photos", "latency", "start", "scale", "idle", "models"
 
 
 def main(argv: list[str] | None = None) -> int:
