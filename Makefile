@@ -25,7 +25,7 @@ lint: $(VENV)/.dev
 # An hour or so: PARTS="small idle" measures some of it, DATA=FOLDER with real JPEGs, MILLION=1 with a million files.
 # What is found goes into docs/BENCHMARKS.md.
 bench: $(VENV)/.runtime
-	$(BIN)/python -m bench $(PARTS) $(if $(DATA),--data $(DATA)) $(if $(MILLION),--million)
+	$(BIN)/python -m bench $(PARTS) $(if $(DATA),--data "$(DATA)") $(if $(MILLION),--million)
 
 # Hours: TRIALS="killed bombs" runs some of them, DATA=FOLDER has CIFAR-10 as images. What they report goes into docs/TRIALS.md.
 trial: $(VENV)/.trial

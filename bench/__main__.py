@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench import images
 from bench.circumstances import circumstances
 from bench.page import note, number
 from bench.setup import ROOT, Setup
@@ -36,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"there is no such part: {', '.join(sorted(unknown))}")
-    if arguments.data and not arguments.data.is_dir():
-        parser.error(f"--data {arguments.data}: there is no such folder")
+    if arguments.data and not images.given(arguments.data):
+        parser.error(f"--data {arguments.data}: there is no JPEG in there")
     output = arguments.output or (None if arguments.short else ROOT / "docs")
     with tempfile.TemporaryDirectory(dir=arguments.scratch, prefix="bench-") as scratch:
         setup = Setup(

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple
 
-LOOK_SECONDS = 0.002
+LOOK_SECONDS = 0.005
 # In between is the steady state: no start any more, and no end yet.
 STEADY_FROM, STEADY_TO = 0.2, 0.9
 

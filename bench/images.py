@@ -25,14 +25,19 @@ Picture = NDArray[np.uint8]
 def small(setup: Setup, count: int) -> Path:
     """A folder with so many small JPEGs, or as many as there are in the data that were given."""
     folder = setup.folder()
-    _write(folder, itertools.islice(_given(setup.data) if setup.data else drawn(), count))
+    _write(folder, itertools.islice(_contents(setup.data) if setup.data else drawn(), count))
     return folder
 
 
-def _given(data: Path) -> Iterator[bytes]:
-    """The JPEGs of a folder, in an order that has some of each of its folders early."""
+def given(data: Path) -> list[Path]:
+    """The JPEGs of a folder."""
+    return sorted(data.rglob("*.jp*g"))
+
+
+def _contents(data: Path) -> Iterator[bytes]:
+    """What is in them, in an order that has some of each of its folders early."""
     folders: dict[Path, list[Path]] = {}
-    for path in sorted(data.rglob("*.jp*g")):
+    for path in given(data):
         folders.setdefault(path.parent, []).append(path)
     for row in itertools.zip_longest(*folders.values()):
         yield from (path.read_bytes() for path in row if path is not None)

@@ -45,10 +45,13 @@ def finished(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=ROOT
         )
-        with watching(process.pid):
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
+        try:
+            with watching(process.pid):
+                _, status, usage = os.wait4(process.pid, 0)
+                seconds = time.perf_counter() - began
+                process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            process.kill()  # if it is there still: Ctrl-C, say
         if process.returncode:
             errors.seek(0)
             words = errors.read().decode(errors="replace")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench import images
 from bench.__main__ import PARTS, command, main, measured
 from bench.growth import Growth, Sample
 from bench.page import note, number
@@ -67,6 +68,24 @@ def test_there_is_no_part_besides() -> None:
     assert {path.stem for path in (ROOT / "bench" / "parts").glob("[a-z]*.py")} == set(PARTS)
     with pytest.raises(SystemExit, match="2"):
         main(["everything"])
+
+
+def test_given_images_are_of_all_folders(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, data=tmp_path / "data")
+    for name in ("cat/1.jpg", "cat/2.jpg", "cat/3.jpeg", "dog/1.jpg", "dog/notes.txt"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    folder = images.small(setup, 3)
+    contents = [path.read_text() for path in sorted(folder.iterdir())]
+    assert contents == ["cat/1.jpg", "dog/1.jpg", "cat/2.jpg"]
+    assert len(list(images.small(setup, 100).iterdir())) == 4
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["idle", "--data", str(folder)])
 
 
 def test_the_command_is_the_one_that_was_given(tmp_path: Path) -> None:
