@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,20 +12,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.setup import ROOT, Setup
+from daemon.settle import WRITER_PATIENCE_SECONDS
 
 SIDE = 32  # pixels, of small images
 PHOTO_SIZE = 4000, 3000
-# Older than any pause of a writer: files that have been there for a while, as most have.
-AGE_SECONDS = 3600
+# A file younger than `settle_seconds` is waited for, by its change time, which cannot be set.
+SETTLED_SECONDS = 2.5
+# Of one younger than this, a scan asks whether somebody writes to it.
+OLD_SECONDS = WRITER_PATIENCE_SECONDS + 1
 
 Picture = NDArray[np.uint8]
 
 
-def small(setup: Setup, count: int) -> Path:
-    """A folder with so many small JPEGs, or as many as there are in the data that were given."""
+def small(setup: Setup, count: int, *, settled: bool = True) -> Path:
+    """A folder with so many small JPEGs, or as many as there are in the data that were given.
+
+    settled: whether to come back only when a scan takes them at once.
+    """
     folder = setup.folder()
-    _write(folder, itertools.islice(_contents(setup.data) if setup.data else drawn(), count))
+    _write_small(setup, folder, count)
+    if settled:
+        time.sleep(SETTLED_SECONDS)
     return folder
+
+
+def old(setup: Setup, count: int) -> Path:
+    """The same, but of files that have been there for a while, as most have; one for all parts."""
+    folder = setup.shared / f"old-{count}"
+    if not folder.exists():
+        folder.mkdir()
+        _write_small(setup, folder, count)
+        grow_old(setup)
+    return folder
+
+
+def grow_old(setup: Setup) -> None:
+    """Wait until all files that were made are old."""
+    time.sleep(SETTLED_SECONDS if setup.short else OLD_SECONDS)
+
+
+def _write_small(setup: Setup, folder: Path, count: int) -> None:
+    _write(folder, itertools.islice(_contents(setup.data) if setup.data else drawn(), count))
 
 
 def given(data: Path) -> list[Path]:
@@ -71,6 +97,7 @@ def photos(setup: Setup, count: int, size: tuple[int, int] = PHOTO_SIZE) -> Path
         np.clip(photo + shift, 0, 255) for shift, photo in zip(shifted, enlarged, strict=False)
     )
     _write(folder, (_jpeg(photo.astype(np.uint8)) for photo in summed))
+    time.sleep(SETTLED_SECONDS)
     return folder
 
 
@@ -106,9 +133,6 @@ def _jpeg(picture: Picture) -> bytes:
 
 
 def _write(folder: Path, contents: Iterable[bytes]) -> None:
-    """Files of these contents, by their numbers, as old as if they had not just been made."""
-    moment = time.time() - AGE_SECONDS
+    """Files of these contents, named by their numbers."""
     for number, content in enumerate(contents):
-        path = folder / f"{number:06}.jpg"
-        path.write_bytes(content)
-        os.utime(path, (moment, moment))
+        (folder / f"{number:06}.jpg").write_bytes(content)

@@ -76,10 +76,10 @@ def test_given_images_are_of_all_folders(tmp_path: Path) -> None:
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    folder = images.small(setup, 3)
+    folder = images.small(setup, 3, settled=False)
     contents = [path.read_text() for path in sorted(folder.iterdir())]
     assert contents == ["cat/1.jpg", "dog/1.jpg", "cat/2.jpg"]
-    assert len(list(images.small(setup, 100).iterdir())) == 4
+    assert len(list(images.small(setup, 100, settled=False).iterdir())) == 4
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:

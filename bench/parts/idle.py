@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 120.0
 
 def run(setup: Setup) -> Report:
     count, seconds, settle = (20, 1.0, 0.5) if setup.short else (1_000, 60.0, 5.0)
-    folder = images.small(setup, count)
+    folder = images.small(setup, count, settled=False)
     count = len(list(folder.iterdir()))
     subject = Subject.started_before(setup, folder)
     figures = Figures()

@@ -72,7 +72,7 @@ def run(setup: Setup) -> Report:
 
 def _measure(setup: Setup, model: Path, rate: int, count: int, figures: Figures) -> None:
     subject = Subject.started_before(setup, model=model)
-    waiting = images.small(setup, count + 1)
+    waiting = images.small(setup, count + 1, settled=False)
     first, *files = sorted(waiting.iterdir())
     count = len(files)
     with subject.running():

@@ -19,7 +19,9 @@ def run(setup: Setup) -> Report:
     counts = {MODEL: 10_000, ACCURATE: 2_000, mobile: 300}
     figures = Figures()
     for model, most in counts.items():
-        folder = images.small(setup, 70 if setup.short else most)
+        # To look at a file costs nothing beside the larger networks.
+        made = images.old if model == MODEL else images.small
+        folder = made(setup, 70 if setup.short else most)
         for _ in range(setup.repeats):
             _measure(setup, model, folder, figures)
         name = model.stem

@@ -26,10 +26,12 @@ def run(setup: Setup) -> Report:
     if setup.million:
         counts.append(1_000_000)
     figures = Figures()
-    for count in counts:
-        folder = setup.folder()
+    folders = {count: setup.folder() for count in counts}
+    for count, folder in folders.items():
         images.tree(folder, count)
-        # As often as with all other parts would take hours of the larger ones.
+    images.grow_old(setup)
+    for count, folder in folders.items():
+        # As often as in all other parts would take hours of the larger ones.
         for _ in range(setup.repeats if count == counts[0] else 1):
             _measure(setup, folder, count, figures)
     smallest = counts[0]

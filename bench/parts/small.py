@@ -15,7 +15,7 @@ RATE = "images/s"
 
 def run(setup: Setup) -> Report:
     count, few = (300, 3) if setup.short else (10_000, 40)
-    folder = images.small(setup, count)
+    folder = images.old(setup, count)
     count = len(list(folder.iterdir()))
     has_ray = importlib.util.find_spec("ray") is not None
     figures = Figures()

@@ -15,7 +15,7 @@ TUTORIAL, KEPT = "tutorial, without its start", "kept figure, one processor"
 
 def run(setup: Setup) -> Report:
     count, few, some = (300, 3, 20) if setup.short else (10_000, 40, 500)
-    folder = images.small(setup, count)
+    folder = images.old(setup, count)
     count = len(list(folder.iterdir()))
     figures = Figures()
     for _ in range(setup.repeats):
