@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import NamedTuple
+
+from bench.repeated import repeated
 
 LOOK_SECONDS = 0.005
 # In between is the steady state: no start any more, and no end yet.
@@ -29,20 +30,11 @@ class Growth:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Look at it again and again as long as the block runs, and once more."""
-        ended = Event()
-
-        def look() -> None:
-            while not ended.wait(LOOK_SECONDS):
-                self._look()
-
         self._samples = [Sample(time.perf_counter(), 0)]
-        thread = Thread(target=look)
-        thread.start()
         try:
-            yield
+            with repeated(self._look, LOOK_SECONDS):
+                yield
         finally:
-            ended.set()
-            thread.join()
             self._look()
 
     def _look(self) -> None:

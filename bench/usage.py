@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import TypeVar
+
+from bench.repeated import repeated
 
 T = TypeVar("T")
 
@@ -50,21 +51,14 @@ class Peak:
     @contextmanager
     def watching(self, pid: int, every: float = 0.1) -> Iterator[None]:
         """Look at it again and again as long as the block runs. every: seconds."""
-        ended = Event()
 
         def look() -> None:
-            while not ended.wait(every):
-                members = family(pid)
-                self.alone = max(self.alone, memory(members[:1]))
-                self.together = max(self.together, memory(members))
+            members = family(pid)
+            self.alone = max(self.alone, memory(members[:1]))
+            self.together = max(self.together, memory(members))
 
-        thread = Thread(target=look)
-        thread.start()
-        try:
+        with repeated(look, every):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def _number(pid: int, file: str, name: str) -> int:
