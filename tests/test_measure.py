@@ -108,6 +108,14 @@ def test_a_threshold_is_a_number_that_one_can_type() -> None:
     assert (everything.min_confidence, everything.withheld) == (0.0, 0)
 
 
+def test_a_threshold_from_elsewhere_answers_what_serving_answers() -> None:
+    confidences = np.array([0.9, 0.95, 0.4], np.float32)
+    assert float(confidences[0]) < 0.9  # as the worker sees it
+    point = measure.at_threshold(confidences, np.array([False, True, True]), 0.9)
+    assert point == measure.OperatingPoint(0.9, 1.0, 1 / 3, 1, 2)
+    assert measure.at_threshold(confidences, np.array([True, True, True]), 0.96) is None
+
+
 def test_fpr95() -> None:
     known = np.arange(20.0)
     assert measure.keeping_threshold(known) == 1.0

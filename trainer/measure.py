@@ -148,7 +148,8 @@ def threshold_for_precision(
 
 def at_threshold(confidences: Reals, right: Flags, min_confidence: float) -> OperatingPoint | None:
     """What a `min_confidence` gives that was picked elsewhere; None if nothing is answered."""
-    answered = confidences >= min_confidence
+    # In doubles, as serving compares: NumPy would round a decimal to the float32 of confidences.
+    answered = confidences.astype(np.float64) >= min_confidence
     count = int(answered.sum())
     if not count:
         return None
