@@ -23,7 +23,7 @@ for shape, classes in (((32, 32, 3), 10), ((16, 40, 1), 2)):
     assert network.output_shape == (None, classes)
     assert network.layers[-1].activation is keras.activations.linear
 
-network = accurate_network(32, 32, 3, 10, images)
+network = accurate_network(32, 32, 3, 10, [images[:40], images[40:]])
 to_whitened = keras.Model(network.inputs, network.get_layer("whiten").output)
 patches = np.asarray(to_whitened(images.astype("float32"))).reshape(-1, 24)
 spread = np.cov(patches[:, :12], rowvar=False)
@@ -98,12 +98,35 @@ with tempfile.TemporaryDirectory() as folder:
         Progress.save = keep
     resumed = Progress.load(checkpoint)
     assert resumed.epoch == 2
+    sample, fit._sample = fit._sample, None  # filters that are known are not worked out again
     fitted(resumed, checkpoint)
+    fit._sample = sample
     assert resumed.epoch == 4
     for one, other in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
     moved = max(np.abs(a - b).max() for a, b in zip(cut.weights, resumed.weights, strict=True))
     assert moved > 0.01, moved
+
+    # Of large images fewer are held at once.
+    from trainer.train import logits_of
+
+    class Watched(ArraySamples):
+        def pixels(self, indices):
+            asked.append(len(indices))
+            return super().pixels(indices)
+
+    large = Watched(np.zeros((20, 128, 128, 3), np.uint8), np.arange(20) % 2)
+    asked = []
+    fit._new_network(recipe_for(20, "accurate", shape=(128, 128, 3)), 2, large)
+    assert max(asked) == 16, asked
+    asked = []
+    recipe = recipe_for(4, shape=(128, 128, 3), epochs=1)
+    four = ArraySamples(large.images[:4], large.labels[:4])
+    network = fit.fitted(recipe, ("a", "b"), four, large, Progress({}), checkpoint, None)
+    assert max(asked) == 16, asked
+    asked = []
+    assert logits_of(network, large).shape == (20, 2)
+    assert max(asked) == 16, asked
 print("ok")
 """
 

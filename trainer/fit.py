@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from trainer.data import Samples
 from trainer.errors import TrainerError
 from trainer.muon import Muon
 from trainer.network import accurate_network, readme_network
-from trainer.recipe import FULL_BATCH, Recipe
+from trainer.recipe import FULL_BATCH, Recipe, images_at_once
 from trainer.start import Start
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ def fitted(
 ) -> keras.Model:
     """The network with the weights of its best epoch."""
     keras.utils.set_random_seed(recipe.seed)
-    network = _new_network(recipe, len(names), training)
+    begun = bool(progress.epoch) or start is not None
+    network = _new_network(recipe, len(names), None if begun else training)
     steps = -(-len(training.labels) // recipe.batch_size)
     network.compile(
         optimizer=_optimizer(recipe, steps * recipe.epochs),
@@ -85,7 +87,7 @@ def _fit(
         augment=augment if recipe.augment else None,
         epoch=progress.epoch,
     )
-    checking = Batches(validation, 256)
+    checking = Batches(validation, images_at_once(recipe.shape))
     try:
         network.fit(
             learning,
@@ -147,12 +149,23 @@ def gets_no_better(progress: Progress, patience: int | None) -> bool:
     return patience is not None and progress.epoch - progress.best_epoch >= patience
 
 
-def _new_network(recipe: Recipe, classes: int, training: Samples) -> keras.Model:
+def _new_network(recipe: Recipe, classes: int, training: Samples | None) -> keras.Model:
+    """training: images to take the first filters from; None where the weights come from elsewhere,
+    too."""
     if recipe.network == "readme":
         return readme_network(*recipe.shape, classes)
+    sample = None if training is None else _sample(training, recipe)
+    return accurate_network(*recipe.shape, classes, sample)
+
+
+def _sample(training: Samples, recipe: Recipe) -> Iterator[NDArray[np.uint8]]:
+    """uint8 (n, height, width, channels): `WHITENING_IMAGES` at random, some at a time."""
     count = len(training.labels)
     chosen = np.random.default_rng(recipe.seed).permutation(count)[:WHITENING_IMAGES]
-    return accurate_network(*recipe.shape, classes, training.pixels(np.sort(chosen)))
+    chosen.sort()
+    size = images_at_once(recipe.shape)
+    for start in range(0, len(chosen), size):
+        yield training.pixels(chosen[start : start + size])
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:

@@ -6,14 +6,17 @@ All take pixel values 0..255, (n, height, width, channels), scale them inside, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from trainer.whitening import whitening
+
 WIDTHS = (64, 256, 256)  # channels of the accurate network's three stages
 PATCH = 2  # pixels, the side of its first filters
-FLATTEST = 0.008  # of a patch: directions that vary less (in units of `_CENTRE`) are not blown up
 # Pixel values become -2..2.
 _SCALE, _CENTRE = 1 / 63.75, -2.0
 
@@ -38,7 +41,11 @@ def readme_network(height: int, width: int, channels: int, classes: int) -> kera
 
 
 def accurate_network(
-    height: int, width: int, channels: int, classes: int, sample: NDArray[np.uint8] | None = None
+    height: int,
+    width: int,
+    channels: int,
+    classes: int,
+    sample: Iterable[NDArray[np.uint8]] | None = None,
 ) -> keras.Model:
     """A small residual network: 2 million parameters and 236 MFLOP at 32x32x3.
 
@@ -46,7 +53,8 @@ def accurate_network(
     found to need least computing: first filters that whiten patches of the training images and stay
     as they are, then three stages, each of which halves the picture.
 
-    sample: uint8 (n, height, width, channels), training images to take the first filters from.
+    sample: uint8 (n, height, width, channels), some at a time: training images to take the first
+    filters from. None where the network is given all its weights anyway.
     """
     patch = PATCH * PATCH * channels
     pixels = keras.Input((height, width, channels))
@@ -62,7 +70,8 @@ def accurate_network(
     logits = layers.Dense(classes, use_bias=False, name="head")(x)
     network = keras.Model(pixels, logits, name="accurate")
     if sample is not None:
-        whiten.set_weights(_whitening(sample))
+        scaled = (images.astype(np.float32) * _SCALE + _CENTRE for images in sample)
+        whiten.set_weights(whitening(scaled, PATCH, channels))
     return network
 
 
@@ -81,25 +90,3 @@ def _normalised(x: keras.KerasTensor) -> keras.KerasTensor:
     # Few steps are trained: the moving averages must follow quickly.
     x = layers.BatchNormalization(scale=False, momentum=0.6, epsilon=1e-5)(x)
     return layers.Activation("gelu")(x)
-
-
-def _whitening(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """Kernel and bias that make patches of these images uncorrelated and of variance one.
-
-    Every filter comes with its negative, so that what follows may cut off what is below zero.
-    """
-    values = images.astype(np.float32) * _SCALE + _CENTRE
-    height, width, channels = values.shape[1:]
-    shifted = [
-        values[:, row : height - PATCH + 1 + row, column : width - PATCH + 1 + column]
-        for row in range(PATCH)
-        for column in range(PATCH)
-    ]
-    patches = np.stack(shifted, axis=3).reshape(-1, PATCH * PATCH * channels)
-    mean = patches.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))
-    filters = directions / np.sqrt(np.maximum(variances, 0) + FLATTEST)
-    kernel = np.concatenate([filters, -filters], axis=1)
-    bias = -(mean @ kernel)
-    shape = (PATCH, PATCH, channels, kernel.shape[1])
-    return [kernel.reshape(shape).astype(np.float32), bias.astype(np.float32)]

@@ -16,6 +16,8 @@ FEW = 10_000  # images; fewer are learnt by heart unless they look different eve
 FULL_BATCH = 500  # of the accurate network; its rates are for this size
 MIN_SIDE = {"readme": 24, "accurate": 16}  # pixels that are left after all its pooling
 MAX_SIDE = 512
+# Images that are looked at together where nothing is learnt: so many, of 32x32.
+AT_ONCE = 256
 HELD_OUT, MAX_HELD_OUT, HELD_OUT_IMAGES = 0.05, 0.2, 200
 
 
@@ -60,8 +62,7 @@ def recipe_for(
     batch_size = 32
     if network == "accurate":
         batch_size = max(32, min(FULL_BATCH, images // 25))
-    # What a network holds of a batch grows with its pixels.
-    batch_size = max(4, min(batch_size, FULL_BATCH * 32 * 32 // (shape[0] * shape[1])))
+    batch_size = max(4, min(batch_size, _fitting(FULL_BATCH, shape)))
     if epochs is None:
         steps = -(-images // batch_size)
         epochs = max(EPOCHS[network], -(-STEPS[network] // steps))
@@ -69,6 +70,16 @@ def recipe_for(
         patience = max(20, epochs // 5)
     augment = network == "accurate" or images < FEW
     return Recipe(network, epochs, batch_size, seed, *shape, patience, augment, mirror, start)
+
+
+def images_at_once(shape: tuple[int, int, int]) -> int:
+    """How many images of (height, width, channels) are held together where none is learnt from."""
+    return max(1, min(AT_ONCE, _fitting(AT_ONCE, shape)))
+
+
+def _fitting(images: int, shape: tuple[int, int, int]) -> int:
+    """How many of a shape have the pixels of so many of 32x32: memory grows with pixels."""
+    return images * 32 * 32 // (shape[0] * shape[1])
 
 
 def check_size(network: NetworkName, shape: tuple[int, int, int]) -> None:

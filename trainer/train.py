@@ -33,6 +33,7 @@ from trainer.recipe import (
     NetworkName,
     Recipe,
     held_out_share,
+    images_at_once,
     recipe_for,
 )
 from trainer.screening import LISTED
@@ -160,7 +161,7 @@ def _plan(recipe: Recipe, data: DataSet) -> dict[str, Any]:
 
 def logits_of(network: keras.Model, samples: Samples) -> NDArray[np.float32]:
     """float32 (n, classes)."""
-    batches = Batches(samples, 256)
+    batches = Batches(samples, images_at_once(network.input_shape[1:]))
     try:
         logits: NDArray[np.float32] = network.predict(batches, verbose=0)
     except Exception:
