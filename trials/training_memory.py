@@ -1,4 +1,4 @@
-"""How much memory a training takes, by the number of its images."""
+"""How much memory a training takes, by the number of its images, their size, and the network."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ CLASSES = 5
 FEW, MOST_KEPT, MANY = 20_000, 80_000, 200_000  # files; pixels of the second just fit
 SHORT_FEW, SHORT_MANY = 2_000, 12_000
 TOTAL_MB, GROWTH_MB = 1500, 150
+LARGER = (("accurate", 32), ("accurate", 64), ("readme", 256))  # network, side in pixels
+SOME = 2_500  # files, from which the accurate network takes as many first filters as it ever does
 SHORT_GROWTH_MB = 8  # for names, labels and digests of 10,000 more; their pixels are 31
 READ_ALL = """
 import sys, numpy as np
@@ -38,6 +40,13 @@ for start in range(0, len(order), 32):
 KEEP_ALL = """
 import sys, trainer.screening
 trainer.screening.KEPT_BYTES = 1 << 40
+from trainer.__main__ import main
+sys.exit(main())
+"""
+# As if large images were no larger than small ones.
+ALWAYS_256 = """
+import sys, trainer.recipe
+trainer.recipe.images_at_once = lambda shape: trainer.recipe.AT_ONCE
 from trainer.__main__ import main
 sys.exit(main())
 """
@@ -113,40 +122,57 @@ def reading(work: Path, data: Path) -> Report:
 
 
 def training(work: Path, data: Path) -> Report:
-    words: list[str | Path] = [
-        "train",
-        "--epochs",
-        "1",
-        "--data",
-        data,
-        "--output",
-        work / "m.keras",
-    ]
-    peaks, seconds = {}, {}
+    peaks, rows = {}, []
     for count in (FEW, MOST_KEPT, MANY):
-        fill(data, count)
-        began = time.monotonic()
-        peaks[count] = peak(["-m", "trainer", *words], work)
-        seconds[count] = time.monotonic() - began
-        said = (work / "log").read_text()
-        assert re.search(rf"5 classes, {round(0.95 * count)} images", said), said[-2000:]
+        peaks[count], row = trained(work, data, count)
+        rows.append(row)
     growth = peaks[MANY] - peaks[FEW]
-    assert max(peaks.values()) < TOTAL_MB, f"{max(peaks.values()):,.0f} MB"
     assert growth < GROWTH_MB, f"it grew by {growth:,.0f} MB"
-    kept = peak(["-c", KEEP_ALL, *words], work) - peaks[FEW]
+    kept = trained(work, data, MANY, command=["-c", KEEP_ALL])[0] - peaks[FEW]
     assert kept > GROWTH_MB, f"with all pixels kept it grew by {kept:,.0f} MB only"
+    highest = max(peaks.values())
+    for network, side in LARGER:
+        found, row = trained(work, work / "some", SOME, network, side)
+        rows.append(row)
+        highest = max(highest, found)
+    assert highest < TOTAL_MB, f"{highest:,.0f} MB"
+    at_once = trained(work, work / "some", SOME, *LARGER[-1], ["-c", ALWAYS_256])[0]
+    assert at_once > TOTAL_MB, f"with 256 images at once it took {at_once:,.0f} MB only"
     return Report(
-        title="Memory of a training does not grow with the number of images",
+        title="Memory of a training does not grow with the number of images, nor with their size",
         done="`classifyd-train train --epochs 1` with its default network on folders of "
         f"{FEW:,}, {MOST_KEPT:,} and {MANY:,} small JPEG files: {DISTINCT} pictures under many "
         "names each (hard links). Peak memory: VmHWM of all its processes, added up. Pixels are "
-        f"kept where they take 256 MB at most, so those of {MOST_KEPT:,} are, and of {MANY:,} not.",
+        f"kept where they take 256 MB at most, so those of {MOST_KEPT:,} are, and of {MANY:,} not. "
+        f"Then with `--network` and `--input-size`, {SOME:,} files.",
         result=f"{peaks[FEW]:,.0f} MB with {FEW:,} files, {peaks[MANY]:,.0f} MB with {MANY:,}, and "
-        f"never more than {max(peaks.values()):,.0f} MB.",
+        f"never more than {highest:,.0f} MB.",
         control=f"all decoded pixels are kept: from {FEW:,} to {MANY:,} files it grows by "
-        f"{kept:,.0f} MB.",
-        table=Table(
-            ("files", "peak memory", "seconds"),
-            [(f"{n:,}", f"{peaks[n]:,.0f} MB", round(seconds[n])) for n in peaks],
-        ),
+        f"{kept:,.0f} MB. 256 images are looked at together whatever their size: "
+        f"{at_once:,.0f} MB.",
+        table=Table(("network", "input size", "files", "peak memory", "seconds"), rows),
     )
+
+
+def trained(
+    work: Path,
+    data: Path,
+    count: int,
+    network: str = "readme",
+    side: int = 32,
+    command: Sequence[str] = ("-m", "trainer"),
+) -> tuple[float, tuple[object, ...]]:
+    """The peak memory of one epoch, in MB, and its row of the table."""
+    fill(data, count)
+    began = time.monotonic()
+    found = peak(
+        [*command, "train", "--epochs", "1", "--network", network, "--input-size", str(side),
+         "--data", data, "--output", work / "m.keras"],
+        work,
+    )  # fmt: skip
+    seconds = round(time.monotonic() - began)
+    said = (work / "log").read_text()
+    parts = re.search(r"5 classes, (\d+) images to learn from, (\d+) held out", said)
+    assert parts, said[-2000:]
+    assert sum(map(int, parts.groups())) == count, parts[0]
+    return found, (network, side, f"{count:,}", f"{found:,.0f} MB", seconds)
