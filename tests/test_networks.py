@@ -61,13 +61,25 @@ np.testing.assert_array_equal(others[:, [1, 3]], mine[:, [0, 2]])
 np.testing.assert_array_equal(others[:, [0, 2]], fresh[:, [0, 2]])
 np.testing.assert_array_equal(new.layers[1].get_weights()[0], old.layers[1].get_weights()[0])
 
+# No step of the accurate network is decided by one image or two.
+from trainer import fit
+from trainer.batches import Batches
+from trainer.recipe import recipe_for
+from trainer.samples import ArraySamples
+
+counts = (4, 9, 40, 41, 44, 45, 49)
+some = [ArraySamples(images[:count], np.zeros(count, np.int64)) for count in counts]
+assert [len(Batches(one, 10, drop_small=True)) for one in some] == [1, 1, 4, 4, 4, 5, 5]
+assert [len(Batches(one, 10)) for one in some] == [1, 1, 4, 5, 5, 5, 5]
+for name, steps in (("accurate", 1), ("readme", 2)):
+    recipe = recipe_for(41, name)
+    assert recipe.batch_size == 32
+    assert len(fit._learning(recipe, some[3], 0)) == steps
+
 # An accurate network that goes on after two epochs ends as one that was never interrupted.
 import tempfile
 from pathlib import Path
-from trainer import fit
 from trainer.checkpoint import Progress
-from trainer.recipe import recipe_for
-from trainer.samples import ArraySamples
 fit.XLA = False  # it takes longer to compile than this takes to run
 labels = np.arange(64) % 2
 samples = ArraySamples((images // 2 + 100 * labels[:, None, None, None]).astype(np.uint8), labels)

@@ -22,6 +22,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
     seed: the order is drawn anew for every epoch, from the seed and the epoch; None keeps it.
     augment: changes the pixels of a batch before they are given.
     epoch: the first one, from 0.
+    drop_small: a last batch of less than half the size is left out, if there is a whole one.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         seed: int | None = None,
         augment: Augment | None = None,
         epoch: int = 0,
+        *,
+        drop_small: bool = False,
     ) -> None:
         super().__init__(workers=THREADS)
         self._samples = samples
@@ -38,12 +41,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._seed = seed
         self._augment = augment
         self._epoch = epoch
+        self._drop_small = drop_small
         self._order = np.arange(len(samples.labels))
         self.failure: DataError | None = None  # Keras buries it under its own errors
         self._shuffle()
 
     def __len__(self) -> int:
-        return -(-len(self._order) // self._batch_size)
+        whole, rest = divmod(len(self._order), self._batch_size)
+        if self._drop_small and whole and 2 * rest < self._batch_size:
+            return whole
+        return whole + (rest > 0)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         chosen: Any = self._order[index * self._batch_size : (index + 1) * self._batch_size]

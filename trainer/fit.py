@@ -46,9 +46,9 @@ def fitted(
     keras.utils.set_random_seed(recipe.seed)
     begun = bool(progress.epoch) or start is not None
     network = _new_network(recipe, len(names), None if begun else training)
-    steps = -(-len(training.labels) // recipe.batch_size)
+    learning = _learning(recipe, training, progress.epoch)
     network.compile(
-        optimizer=_optimizer(recipe, steps * recipe.epochs),
+        optimizer=_optimizer(recipe, len(learning) * recipe.epochs),
         loss=_smoothed_loss if recipe.network == "accurate" else _plain_loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=XLA and recipe.network == "accurate",
@@ -62,31 +62,38 @@ def fitted(
         start.give_to(network, names)
 
     if progress.epoch < recipe.epochs and not gets_no_better(progress, recipe.patience):
-        _fit(network, recipe, training, validation, progress, checkpoint)
+        _fit(network, recipe, learning, validation, progress, checkpoint)
     network.set_weights(progress.best)
     return network
 
 
-def _fit(
-    network: keras.Model,
-    recipe: Recipe,
-    training: Samples,
-    validation: Samples,
-    progress: Progress,
-    checkpoint: Path,
-) -> None:
+def _learning(recipe: Recipe, training: Samples, epoch: int) -> Batches:
+    """What the network learns from, from an epoch on."""
+
     def augment(
         pixels: NDArray[np.uint8], indices: NDArray[np.int64], epoch: int
     ) -> NDArray[np.uint8]:
         return augmented(pixels, indices, epoch, recipe.seed, mirror=recipe.mirror)
 
-    learning = Batches(
+    return Batches(
         training,
         recipe.batch_size,
         seed=recipe.seed,
         augment=augment if recipe.augment else None,
-        epoch=progress.epoch,
+        epoch=epoch,
+        # Muon turns kernels as far by a few images as by a whole batch.
+        drop_small=recipe.network == "accurate",
     )
+
+
+def _fit(
+    network: keras.Model,
+    recipe: Recipe,
+    learning: Batches,
+    validation: Samples,
+    progress: Progress,
+    checkpoint: Path,
+) -> None:
     checking = Batches(validation, images_at_once(recipe.shape))
     try:
         network.fit(
