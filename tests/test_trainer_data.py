@@ -13,12 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import ROOT, DrawImage
 
 from trainer import files
-from trainer.data import FileSamples, hold_out, load_folder
+from trainer.data import FileSamples, load_folder
 from trainer.errors import DataError
 
 SHAPE = (32, 32, 3)
@@ -214,21 +213,6 @@ def test_letters_may_be_classes(pets: Path, caplog: pytest.LogCaptureFixture) ->
     (pets / "dog").rename(pets / "A")
     assert load_folder(pets, SHAPE).names == ("A", "a")
     assert said(caplog) == [f"{pets}: the classes 'A' and 'a' differ in upper and lower case alone"]
-
-
-def test_the_same_share_of_every_class_is_held_out() -> None:
-    labels = np.array([0] * 40 + [1] * 100 + [2] * 3)
-    kept, held = hold_out(labels, ("a", "b", "c"), 0.1, seed=1)
-    assert np.bincount(labels[held]).tolist() == [4, 10, 1]
-    assert sorted([*kept, *held]) == list(range(143))
-    assert held.tolist() != hold_out(labels, ("a", "b", "c"), 0.1, seed=2)[1].tolist()
-
-
-def test_a_class_of_one_image_cannot_be_split() -> None:
-    with pytest.raises(
-        DataError, match=r"class b: readable images in it: 1; at least two .* Add some"
-    ):
-        hold_out(np.array([0, 0, 1]), ("a", "b"), 0.1, seed=1)
 
 
 FAIL_LATE = """

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifier.contract import Contract
 from classifier.errors import ModelError
@@ -20,7 +19,7 @@ from trainer.files import PassedOver, find_images, listing, shown
 from trainer.samples import ArraySamples, FileSamples, Samples
 from trainer.screening import THREADS
 
-__all__ = ["THREADS", "DataSet", "FileSamples", "Samples", "hold_out", "load", "load_folder"]
+__all__ = ["THREADS", "DataSet", "FileSamples", "Samples", "load", "load_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -185,25 +184,6 @@ def _warn_of_strays(folder: Path, images: int) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(shown, names))
-
-
-def hold_out(
-    labels: NDArray[np.int64], names: Sequence[str], share: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices (kept, held out): the same share of every class, at least one image of each."""
-    random = np.random.default_rng(seed)
-    held = []
-    for label, name in enumerate(names):
-        members = np.flatnonzero(labels == label)
-        if len(members) < 2:
-            raise DataError(
-                f"class {shown(name)}: readable images in it: {len(members)}; at least two are "
-                "needed, one to learn from and one to check on. Add some, or take its folder away"
-            )
-        count = max(1, round(len(members) * share))
-        held.append(random.permutation(members)[:count])
-    out = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(labels)), out), out
 
 
 def _load_cifar10(shape: tuple[int, int, int]) -> DataSet:

@@ -6,14 +6,13 @@ import logging
 
 import numpy as np
 
-from trainer.samples import FileSamples
+from trainer.samples import FileSamples, Samples
 
 log = logging.getLogger(__name__)
 
 
 def warn_of_copies(samples: FileSamples) -> None:
-    """Copies among the training images. Copies under two labels contradict each other; of others,
-    one may be learnt from and another be held out."""
+    """Copies among the training images. Copies under two labels contradict each other."""
     assert samples.digests is not None
     # Stable, and the labels ascend: among copies, images of one class stand together.
     order = np.argsort(samples.digests, kind="stable")
@@ -31,9 +30,21 @@ def warn_of_copies(samples: FileSamples) -> None:
         )  # fmt: skip
     if within := int((is_copy & ~contradicts).sum()):
         log.warning(
-            "%s training images are copies of others of their class, byte for byte. What is held "
-            "out may have been learnt from, so the validation accuracy may be too good",
+            "%s training images are copies of others of their class, byte for byte. A picture "
+            "counts as often as it is there",
             f"{within:,}",
+        )
+
+
+def warn_of_learnt(kept: Samples, held: Samples) -> None:
+    """Held-out images that are learnt from, too: their class has little else."""
+    if kept.digests is None or held.digests is None:
+        return
+    if learnt := int(np.isin(held.digests, kept.digests).sum()):
+        log.warning(
+            "%s held-out images are learnt from, too, byte for byte, as their class consists of "
+            "copies; so the validation accuracy is too good",
+            f"{learnt:,}",
         )
 
 

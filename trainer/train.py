@@ -21,7 +21,8 @@ from trainer import plot
 from trainer.batches import Batches
 from trainer.calibrate import MIN_IMAGES, fit_energy_threshold, fit_temperature
 from trainer.checkpoint import Progress
-from trainer.data import DataSet, Samples, hold_out
+from trainer.data import DataSet, Samples
+from trainer.duplicates import warn_of_learnt
 from trainer.errors import TrainerError
 from trainer.fit import fitted
 from trainer.measure import summary, threshold_for_precision
@@ -37,12 +38,13 @@ from trainer.recipe import (
     recipe_for,
 )
 from trainer.screening import LISTED
+from trainer.split import hold_out
 from trainer.start import Start
 
 log = logging.getLogger(__name__)
 
 TARGET_PRECISION = 0.99
-FORMAT = 2  # of a checkpoint; another one when networks or their training change
+FORMAT = 3  # of a checkpoint; another one when networks or their training change
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,15 @@ def _train(
     _write_left_out(data, output)
     images = len(data.train.labels)
     recipe = recipe_for(images, **vars(options), start=None if start is None else start.digest)
-    kept, held = hold_out(data.train.labels, data.names, held_out_share(images), recipe.seed)
+    kept, held = hold_out(
+        data.train.labels, data.names, held_out_share(images), recipe.seed, data.train.digests
+    )
     training, validation = data.train.subset(kept), data.train.subset(held)
     log.info(
         "%s: %d classes, %d images to learn from, %d held out",
         data.name, len(data.names), len(kept), len(held),
     )  # fmt: skip
+    warn_of_learnt(training, validation)
 
     if recipe.network == "readme" and images < FEW:
         log.info("of so few images, --network accurate learns more; it takes longer")
