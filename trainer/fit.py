@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 LABEL_SMOOTHING = 0.2  # of the accurate network
 KERNEL_RATE, ADAM_RATE = 0.17, 0.007
 WHITENING_IMAGES = 2000
-# It saves a fifth of the computing for the accurate network, and nothing for the other.
-XLA = keras.backend.backend() != "torch"
 
 
 def fitted(
@@ -51,7 +49,7 @@ def fitted(
         optimizer=_optimizer(recipe, len(learning) * recipe.epochs),
         loss=_smoothed_loss if recipe.network == "accurate" else _plain_loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile=XLA and recipe.network == "accurate",
+        jit_compile=recipe.network == "accurate" and _xla_is_faster(),
     )
     if progress.epoch:
         network.set_weights(progress.weights)
@@ -65,6 +63,20 @@ def fitted(
         _fit(network, recipe, learning, validation, progress, checkpoint)
     network.set_weights(progress.best)
     return network
+
+
+def _xla_is_faster() -> bool:
+    """For the accurate network; it gives the other one nothing.
+
+    A step by TensorFlow takes a fifth less with it on processors with AVX2, and a third more on
+    those with AVX-512, which TensorFlow's own convolutions know to use.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return bool(keras.backend.backend() == "jax")
+    try:
+        return " avx512f " not in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
 
 
 def _learning(recipe: Recipe, training: Samples, epoch: int) -> Batches:

@@ -9,7 +9,7 @@ from trainer.errors import TrainerError
 
 NetworkName = Literal["readme", "accurate"]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
-EPOCHS: dict[NetworkName, int] = {"readme": 10, "accurate": 8}
+EPOCHS: dict[NetworkName, int] = {"readme": 10, "accurate": 12}
 # A small data set is gone through more often: this many batches make a training.
 STEPS: dict[NetworkName, int] = {"readme": 8000, "accurate": 400}
 FEW = 10_000  # images; fewer are learnt by heart unless they look different every time
