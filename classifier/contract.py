@@ -171,7 +171,7 @@ def write(model: SavableModel, path: Path, contract: Contract) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        draft = Path(folder) / "model.keras"
+        draft = Path(folder) / path.name  # so that a sweep knows whose it is
         model.save(str(draft))
         _append(draft, contract)
         sync_file(draft)
