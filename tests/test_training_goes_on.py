@@ -77,6 +77,29 @@ def test_what_cannot_be_gone_on_with(discs: Path, tmp_path: Path) -> None:
             Progress.load(checkpoint)
 
 
+def test_damage_anywhere_in_a_checkpoint_is_called_that(tmp_path: Path) -> None:
+    """As a zip that is encrypted, or packed in an unknown way, or begins before the file does."""
+    whole, damaged = tmp_path / "whole.npz", tmp_path / "damaged.npz"
+    Progress({"seed": 1}, weights=[np.arange(4.0)], best=[np.arange(4.0)]).save(whole)
+    content = whole.read_bytes()
+    told = 0
+    for place in range(len(content)):
+        for flipped in (0x01, 0x80, 0xFF):
+            odd = content[place] ^ flipped
+            damaged.write_bytes(content[:place] + bytes([odd]) + content[place + 1 :])
+            try:
+                Progress.load(damaged)  # some bytes, as those of dates, say nothing
+            except TrainerError as error:
+                told += 1
+                assert "this is damaged" in str(error)
+    assert told > len(content)
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_is_not_damaged(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Is a directory"):
+        Progress.load(tmp_path)
+
+
 @pytest.mark.slow
 def test_a_checkpoint_that_has_no_room_ends_no_training(discs: Path, tmp_path: Path) -> None:
     """The model takes half a megabyte, a checkpoint four times that."""
