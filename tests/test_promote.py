@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -155,6 +156,31 @@ def test_models_that_cannot_be_compared(
     keras_alone(home / "right.keras", current)
     assert promote("never_red", current) == 2
     assert "make a copy that does, with `classifyd-train describe`" in capsys.readouterr().err
+
+
+def test_an_image_that_is_exchanged_between_the_two_looks(
+    home: Path, current: Path, data: Path, tmp_path: Path, promote,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Models of two sizes look at the images one after the other; each says so before it does."""
+    serve(home, "never_red", current)
+    mine = tmp_path / "colours"
+    shutil.copytree(data, mine)
+
+    class Exchanging(logging.Handler):
+        looks = 0
+
+        def emit(self, _: logging.LogRecord) -> None:
+            self.looks += 1
+            if self.looks == 2:
+                draw(mine / "red" / "0.png", "red", 1000)
+
+    exchanging = Exchanging()
+    looked = logging.getLogger("trainer.labelled")
+    monkeypatch.setattr(looked, "handlers", [exchanging])
+    assert promote("right", current, "--data", str(mine)) == 2
+    assert exchanging.looks == 2
+    assert f"{mine}: images came, went or changed meanwhile" in capsys.readouterr().err
 
 
 def test_what_is_in_the_way_stays(tmp_path: Path) -> None:
