@@ -37,7 +37,10 @@ def holder(output: Path) -> subprocess.Popen[str]:
 def test_two_trainings_of_one_model(tmp_path: Path) -> None:
     output = tmp_path / "model.keras"
     with holder(output) as process:
-        with pytest.raises(TrainerError, match="another training is at work"), claimed(output):
+        with (
+            pytest.raises(TrainerError, match="another training or promote is at work"),
+            claimed(output),
+        ):
             pass
         with claimed(tmp_path / "another.keras"):
             pass
@@ -105,7 +108,10 @@ def test_a_lock_file_that_has_gone_locks_nothing(
             lock(fd, how)
 
         monkeypatch.setattr(fcntl, "flock", meanwhile)
-        with pytest.raises(TrainerError, match="another training is at work"), claimed(output):
+        with (
+            pytest.raises(TrainerError, match="another training or promote is at work"),
+            claimed(output),
+        ):
             pass
 
 
