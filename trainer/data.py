@@ -70,7 +70,7 @@ def load(data: str, shape: tuple[int, int, int]) -> DataSet:
 def load_folder(folder: Path, shape: tuple[int, int, int]) -> DataSet:
     """A data set on disk. Raises `DataError` if its folders are not as they should be."""
     parts = _Parts.of(folder)
-    test = parts.test and load_classes(parts.test, parts.names, shape)
+    test = load_classes(parts.test, parts.names, shape) if parts.test else None
     train = load_classes(parts.train, parts.names, shape)
     return DataSet(shown(folder.resolve().name), parts.names, train, test)
 
