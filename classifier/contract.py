@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Literal, Protocol, get_args
 from classifier import archive, modelfile
 from classifier.durable import sync_file, sync_folder
 from classifier.errors import ModelError
+from classifier.inherit import inherit
 
 Scaling = Literal["graph", "0..1", "-1..1"]
 Output = Literal["softmax", "logits", "sigmoid"]
@@ -164,19 +165,24 @@ def read(path: Path) -> Contract | None:
     return None if text is None else Contract.from_json(text)
 
 
-def write(model: SavableModel, path: Path, contract: Contract) -> None:
+def write(model: SavableModel, path: Path, contract: Contract) -> bool:
     """Save a Keras model with its contract inside; `path` holds the old file or the whole new one.
 
     The bytes and then the name are made durable, so that not even a power cut leaves half a model.
+    Owner, group and mode are those of the old file, if there is one. Gives whether that could be.
     """
+    kept = True
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        draft = Path(folder) / "model.keras"
+        draft = Path(folder) / path.name  # so that a sweep knows whose it is
         model.save(str(draft))
         _append(draft, contract)
+        if path.exists():
+            kept = inherit(draft, path.stat())
         sync_file(draft)
         draft.replace(path)
     sync_folder(path.parent)
+    return kept
 
 
 def add(file: BinaryIO, digest: str, target: Path, contract: Contract) -> None:

@@ -13,7 +13,11 @@ from daemon.row import shown
 UNKNOWN = "it carries no figures; `classifyd-train evaluate` measures it"
 MAX_TEXT = 80  # characters of a name or a date
 MAX_IMAGES = 10**12
-PARTS = (("test", "test images"), ("validation", "held-out training images"))
+PARTS = (
+    ("test", "test images"),
+    # The figure flatters a little.
+    ("validation", "held-out training images, by which its best epoch was chosen"),
+)
 
 
 def worth(evidence: object) -> str:

@@ -31,7 +31,8 @@ def save(name, labels, shape, never=()):
         weights[CHANNELS[label], output] = 50
     bias = np.array([-1000 if label in never else 0 for label in labels], "float32")
     network.layers[-1].set_weights([weights, bias])
-    contract = Contract(tuple(labels), *shape, output="logits")
+    evidence = {"min_confidence": {"target": 0.99, "value": 0.25}}
+    contract = Contract(tuple(labels), *shape, output="logits", evidence=evidence)
     contracts.write(network, Path(sys.argv[1]) / f"{name}.keras", contract)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,19 @@ def test_what_is_written_is_read(shipped_model: Path, tmp_path: Path) -> None:
         assert written.namelist() == [*source.namelist(), "contract.json"]
         assert written.testzip() is None
     assert [p.name for p in path.parent.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_new_file_is_for_whom_the_old_one_was(shipped_model: Path, tmp_path: Path) -> None:
+    foreign = plain(shipped_model, tmp_path / "foreign.keras")
+    path = tmp_path / "model.keras"
+    path.touch()
+    os.chown(path, 12345, 23456)
+    path.chmod(0o640)
+    assert contracts.write(Saved(foreign), path, Contract(("a", "b"), 32, 32, 3))
+    found = path.stat()
+    assert found.st_size > 0
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o640)
 
 
 def test_a_save_that_fails_leaves_the_old_file(shipped_model: Path, tmp_path: Path) -> None:

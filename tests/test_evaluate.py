@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -118,6 +119,21 @@ def test_the_command(
     assert metrics["strange"]["each"] == 200
     for kind in KINDS:
         assert f"\n{kind} " in said
+
+
+def test_a_folder_that_no_terminal_has_letters_for(model: Path, data: Path, tmp_path: Path) -> None:
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/ph\xf6tos"))
+    shutil.copytree(data, named)
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "evaluate", model, "--data", named],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(r"ph\udcf6tos, 70 images: loss ")
+    assert json.loads((tmp_path / "made.report" / "metrics.json").read_text())["data"] == (
+        r"ph\udcf6tos"
+    )
 
 
 def test_answers_that_are_no_number_are_left_out(small_models: Path, tmp_path: Path) -> None:

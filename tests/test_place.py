@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,10 @@ def holder(output: Path) -> subprocess.Popen[str]:
 def test_two_trainings_of_one_model(tmp_path: Path) -> None:
     output = tmp_path / "model.keras"
     with holder(output) as process:
-        with pytest.raises(TrainerError, match="another training is at work"), claimed(output):
+        with (
+            pytest.raises(TrainerError, match="another training or promote is at work"),
+            claimed(output),
+        ):
             pass
         with claimed(tmp_path / "another.keras"):
             pass
@@ -59,6 +63,35 @@ def test_a_killed_one_is_in_nobodys_way(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [others]
 
 
+KILLED_IN_SAVING = """
+import os, signal, sys
+from pathlib import Path
+from classifier import contract as contracts
+from classifier.contract import Contract
+from trainer.place import claimed
+
+class Model:
+    def save(self, filepath):
+        Path(filepath).write_bytes(b"half a model")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with claimed(Path(sys.argv[1])):
+    contracts.write(Model(), Path(sys.argv[1]), Contract(("cat", "dog"), 32, 32, 3))
+"""
+
+
+def test_the_draft_of_a_model_is_swept_by_its_own_training(tmp_path: Path) -> None:
+    pets, model = tmp_path / "pets.keras", tmp_path / "model.keras"
+    done = subprocess.run([sys.executable, "-c", KILLED_IN_SAVING, pets], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (draft,) = tmp_path.glob(".saving-*/*")
+    with claimed(model):
+        assert draft.exists()
+    with claimed(pets):
+        assert not draft.parent.exists()
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_lock_file_that_has_gone_locks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +108,10 @@ def test_a_lock_file_that_has_gone_locks_nothing(
             lock(fd, how)
 
         monkeypatch.setattr(fcntl, "flock", meanwhile)
-        with pytest.raises(TrainerError, match="another training is at work"), claimed(output):
+        with (
+            pytest.raises(TrainerError, match="another training or promote is at work"),
+            claimed(output),
+        ):
             pass
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from daemon_process import Project
+from test_place import holder
 
+from classifier import contract as contracts
 from classifier import modelfile
 from classifier.compile import compiled
 from classifier.durable import name_new
 from trainer.__main__ import main
 from trainer.errors import RefusedError
+from trainer.place import claimed
 from trainer.promote import put_in_place
 
 COLOURS = ("blue", "green", "red")  # in OpenCV's order of channels
@@ -124,8 +129,10 @@ def test_a_better_model_is_taken(
     assert promote("right", link) == 0
     said = capsys.readouterr().out
     kept = current.with_name(f"model.{old[:12]}.keras")
-    assert said.splitlines()[-3:] == [
+    assert said.splitlines()[-4:] == [
         f"{current} is now this model, and the old one is kept as {kept.name}",
+        "`min_confidence:` in config.yaml was chosen for the old model; training suggests 0.25 for "
+        "this",
         f"its SHA-256, for `model_sha256:` if config.yaml pins it: {new}",
         "A classifyd at work uses it from its next start on",
     ]
@@ -155,6 +162,125 @@ def test_models_that_cannot_be_compared(
     keras_alone(home / "right.keras", current)
     assert promote("never_red", current) == 2
     assert "make a copy that does, with `classifyd-train describe`" in capsys.readouterr().err
+
+
+def test_a_model_with_which_the_service_would_not_start(
+    home: Path, current: Path, promote, capsys: pytest.CaptureFixture[str]
+) -> None:
+    current.parent.mkdir()
+    contract = replace(contracts.read(home / "never_red.keras"), energy_threshold=1.0)
+    keras_alone(home / "never_red.keras", current)
+    with zipfile.ZipFile(current, "a") as archive:
+        archive.writestr(contracts.MEMBER, contract.to_json())
+    digest = modelfile.digest_of(current)
+    assert promote("right", current) == 1
+    said = capsys.readouterr().err
+    assert f"{home}/right.keras has no threshold for what is none of its classes" in said
+    assert "with `unknown: true`, classifyd would not start. Train it" in said
+    assert modelfile.digest_of(current) == digest
+
+
+def test_a_training_is_at_work_on_the_file(
+    home: Path, current: Path, promote, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = serve(home, "never_red", current)
+    with holder(current) as process:
+        assert promote("right", current) == 2
+        assert "another training or promote is at work on this model" in capsys.readouterr().err
+        process.communicate()
+    assert modelfile.digest_of(current) == digest
+
+
+# Sends itself a signal when the file is about to be linked, or when it has its new name.
+INTERRUPTED = """
+import os, signal, sys
+from trainer.__main__ import main
+when, current = sys.argv[1:3]
+happened = []
+def hook(event, arguments):
+    if event == "os.rename" and str(arguments[1]) == current:
+        happened.append("renamed")
+    due = event == "os.link" if when == "before" else event == "open" and happened == ["renamed"]
+    if due and "signal" not in happened:
+        happened.append("signal")
+        os.kill(os.getpid(), signal.SIGTERM)
+sys.addaudithook(hook)
+sys.exit(main(["promote", *sys.argv[3:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "name", "said"),
+    [("before", "never_red", "is as it was"), ("after", "right", "is the new model already")],
+)
+def test_what_an_interrupted_promote_has_done(
+    home: Path, current: Path, data: Path, promote, when: str, name: str, said: str
+) -> None:
+    serve(home, "never_red", current)
+    arguments = [home / "right.keras", "--over", current, "--data", data]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, when, current, *arguments],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"classifyd-train: stopped; {current} {said}"
+    assert current.read_bytes() == (home / f"{name}.keras").read_bytes()
+    assert not [*current.parent.glob(".promoting-*"), *current.parent.glob("*.lock")]
+
+
+# Somebody who asks for no lock puts another file there when all is copied.
+OVERWRITTEN = """
+import sys
+from pathlib import Path
+from classifier.modelfile import digest_of
+from trainer.errors import RefusedError
+from trainer.promote import put_in_place
+new, now = Path("new.keras").resolve(), Path("now.keras").resolve()
+def hook(event, _):
+    if event == "os.link":
+        now.write_bytes(b"theirs")
+sys.addaudithook(hook)
+try:
+    put_in_place(new, digest_of(new), now, digest_of(now))
+except RefusedError as error:
+    print(error)
+"""
+
+
+def test_what_somebody_else_puts_there_meanwhile_stays(tmp_path: Path) -> None:
+    for name in ("new", "now"):
+        (tmp_path / f"{name}.keras").write_bytes(name.encode())
+    done = subprocess.run(
+        [sys.executable, "-c", OVERWRITTEN],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert "somebody else has just changed it: start again" in done.stdout, done.stderr
+    assert (tmp_path / "now.keras").read_bytes() == b"theirs"
+
+
+def test_an_image_that_is_exchanged_between_the_two_looks(
+    home: Path, current: Path, data: Path, tmp_path: Path, promote,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Models of two sizes look at the images one after the other; each says so before it does."""
+    serve(home, "never_red", current)
+    mine = tmp_path / "colours"
+    shutil.copytree(data, mine)
+
+    class Exchanging(logging.Handler):
+        looks = 0
+
+        def emit(self, _: logging.LogRecord) -> None:
+            self.looks += 1
+            if self.looks == 2:
+                draw(mine / "red" / "0.png", "red", 1000)
+
+    exchanging = Exchanging()
+    looked = logging.getLogger("trainer.labelled")
+    monkeypatch.setattr(looked, "handlers", [exchanging])
+    assert promote("right", current, "--data", str(mine)) == 2
+    assert exchanging.looks == 2
+    assert f"{mine}: images came, went or changed meanwhile" in capsys.readouterr().err
 
 
 def test_what_is_in_the_way_stays(tmp_path: Path) -> None:
@@ -193,6 +319,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from classifier.modelfile import digest_of
+from trainer.place import claimed
 from trainer.promote import put_in_place
 folder, places = Path(sys.argv[1]), 0
 while True:
@@ -212,7 +339,8 @@ while True:
                     os.kill(os.getpid(), signal.SIGKILL)
                 left -= 1
         sys.addaudithook(hook)
-        put_in_place(at / "new.keras", digests[0], at / "now.keras", digests[1])
+        with claimed(at / "now.keras"):
+            put_in_place(at / "new.keras", digests[0], at / "now.keras", digests[1])
         os._exit(0)
     if os.waitpid(child, 0)[1] == 0:
         break
@@ -239,9 +367,11 @@ def test_a_promote_that_is_killed_leaves_the_old_or_the_new_whole(tmp_path: Path
         assert kept or content[:3] == b"now"  # the old one is never lost
         # What was cut short is completed by doing it again.
         new, now = (modelfile.digest_of(folder / f"{name}.keras") for name in ("new", "now"))
-        if new != now:
-            put_in_place(folder / "new.keras", new, folder / "now.keras", now)
+        with claimed(folder / "now.keras"):
+            if new != now:
+                put_in_place(folder / "new.keras", new, folder / "now.keras", now)
         assert (folder / "now.keras").read_bytes() == b"new" * 1000
+        assert len([*folder.iterdir()]) == 3
     assert found == sorted(found, key=lambda pair: (pair[0] == b"new", pair[1]))
     assert {*found} == {(b"now", 0), (b"now", 1), (b"new", 1)}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import zipfile
@@ -19,6 +21,7 @@ import pytest
 
 from classifier import contract as contracts
 from trainer.__main__ import main
+from trainer.plot import curves
 
 SHAPE = (32, 32, 3)
 COLOURS = {"blue": (255, 60, 60), "green": (60, 255, 60), "red": (60, 60, 255)}
@@ -198,11 +201,65 @@ def test_an_interrupted_training_leaves_the_old_model(
     output.write_bytes(b"the old model")
     code, said = interrupted(few, output, lambda process: process.send_signal(number))
     assert code == 1
-    assert said.startswith("classifyd-train: stopped; the model file is as it was")
+    assert said == (
+        f"classifyd-train: stopped; {output} is as it was. The training goes on from its last "
+        "whole epoch with --resume"
+    )
     assert output.read_bytes() == b"the old model"
     # Keras's own threads may have been in the midst of writing the checkpoint anew.
     there = {path.name for path in output.parent.iterdir() if not path.name.startswith(".saving-")}
     assert there == {"model.keras", "model.training.npz"}
+
+
+def test_before_the_end_of_the_first_epoch_there_is_nothing_to_go_on_from(
+    few: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "model.keras"
+    with subprocess.Popen(
+        [*COMMAND, "train", "--data", few, "--output", output],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert any("images to learn from" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == f"classifyd-train: stopped; {output} was not written"
+
+
+@pytest.mark.slow
+def test_a_training_in_the_place_of_an_old_model(discs: Path, tmp_path: Path) -> None:
+    """Of a folder that no terminal has letters for; the old model is named by a link."""
+    data = Path(os.fsdecode(os.fsencode(tmp_path) + b"/ph\xf6tos"))
+    shutil.copytree(discs, data)
+    old, link = tmp_path / "models" / "old.keras", tmp_path / "link.keras"
+    old.parent.mkdir()
+    old.write_bytes(b"the old model")
+    old.chmod(0o640)
+    old.with_suffix(".left_out.txt").write_text("what an older training left out")
+    link.symlink_to(old)
+    done = subprocess.run(
+        [*COMMAND, "train", "--data", data, "--epochs", "1", "--output", link],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2].startswith(r"ph\udcf6tos, 30 test images: loss ")
+    contract = contracts.read(old)
+    assert contract is not None
+    assert contract.evidence["data"] == r"ph\udcf6tos"
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+    assert link.readlink() == old
+    assert sorted(path.name for path in old.parent.iterdir()) == [
+        "old.curves.png", "old.keras", "old.metrics.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("title", [r"$\frac$", "ph\udcf6tos", "猫", "$$", "long" * 100])
+def test_curves_of_data_of_any_name(title: str) -> None:
+    history = {key: [0.5] for key in ("accuracy", "loss", "val_accuracy", "val_loss")}
+    assert cv2.imdecode(np.frombuffer(curves(history, title), np.uint8), 1).std() > 10
 
 
 def test_an_image_that_goes_away_meanwhile_is_named(few: Path, tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, DrawImage
 
+from classifier.contract import Contract
 from trainer import files
 from trainer.data import FileSamples, load_folder
 from trainer.errors import DataError
+from trainer.labelled import labelled
 
 SHAPE = (32, 32, 3)
 
@@ -131,6 +133,22 @@ def test_other_parts_of_a_data_set_are_named(
         f"{whole}: not used, as they are neither train nor test: val",
         f"{whole}: images in no class folder are left out: 1",
     ]
+
+
+def test_where_a_test_is_measured_no_image_of_train_is_needed(
+    pets: Path, tmp_path: Path, draw_image: DrawImage
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(pets, data / "train")
+    shutil.copytree(pets, data / "test")
+    shutil.rmtree(data / "train" / "cat")
+    (data / "train" / "cat").mkdir()
+    draw_image(data / "test" / "dog" / "more.png", 7)
+    found, samples = labelled(str(data), Contract(("dog", "cat"), *SHAPE))
+    assert found == ("cat", "dog")
+    assert names(samples)[2:] == ["cat/2.png", *(f"dog/{i}.png" for i in (0, 1, 2, "more"))]
+    with pytest.raises(DataError, match="no image is in this class"):
+        load_folder(data, SHAPE)
 
 
 def take_class_folders_away(pets: Path) -> None:

@@ -63,18 +63,65 @@ def test_a_killed_training_goes_on_to_the_same_model(discs: Path, tmp_path: Path
 
 
 def test_what_cannot_be_gone_on_with(discs: Path, tmp_path: Path) -> None:
-    output = tmp_path / "model.keras"
-    options = ["--data", str(discs), "--output", str(output), "--resume"]
+    output, data = tmp_path / "model.keras", tmp_path / "data"
+    shutil.copytree(discs, data)
+    for number in range(21):  # too many to be listed in the log
+        (data / "red" / f"broken{number}.png").touch()
+    options = ["--data", str(data), "--output", str(output), "--resume"]
     assert trained(*options)[:1] == (2,)
     checkpoint = output.with_suffix(".training.npz")
     Progress({"seed": 1}).save(checkpoint)
     code, _, said = trained(*options)
     assert code == 2
     assert "the beginning of another training; it differs in augment, batch_size, channels" in said
+    assert sorted(tmp_path.iterdir()) == [data, checkpoint]
     for damaged in (b"", b"no zip", checkpoint.read_bytes()[:-50]):
         checkpoint.write_bytes(damaged)
         with pytest.raises(TrainerError, match="damaged"):
             Progress.load(checkpoint)
+
+
+def test_damage_anywhere_in_a_checkpoint_is_called_that(tmp_path: Path) -> None:
+    """As a zip that is encrypted, or packed in an unknown way, or begins before the file does."""
+    whole, damaged = tmp_path / "whole.npz", tmp_path / "damaged.npz"
+    Progress({"seed": 1}, weights=[np.arange(4.0)], best=[np.arange(4.0)]).save(whole)
+    content = whole.read_bytes()
+    said = []
+    for place in range(len(content)):
+        for flipped in (0x01, 0x80, 0xFF):
+            odd = content[place] ^ flipped
+            damaged.write_bytes(content[:place] + bytes([odd]) + content[place + 1 :])
+            try:
+                Progress.load(damaged)  # some bytes, as those of dates, say nothing
+            except TrainerError as error:
+                said.append(str(error))
+    assert len(said) > len(content)
+    assert all("this is damaged" in text for text in said)
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_is_not_damaged(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Is a directory"):
+        Progress.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_training_that_goes_astray_can_be_begun_anew(discs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.keras"
+    checkpoint = output.with_suffix(".training.npz")
+    options = ["--data", discs, "--epochs", "9", "--output", output]
+    with subprocess.Popen(
+        [*COMMAND, "train", *options], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("Epoch 2/") for line in process.stdout)
+        process.kill()
+    progress = Progress.load(checkpoint)
+    progress.weights[-1][:] = np.nan
+    progress.save(checkpoint)
+    code, _, said = trained(*options, "--resume")
+    assert code == 2
+    assert "went astray in epoch 2: its loss is no number. Try another --seed" in said
+    assert not checkpoint.exists()  # it would only go astray again, and be in the way
 
 
 @pytest.mark.slow

@@ -28,8 +28,8 @@ EVIDENCE = {"data": "photos", "date": "2026-11-25", "network": "readme", "test":
         (EVIDENCE,
          "69.5% right on 10,000 test images (photos, 2026-11-25), calibration error 1.2%"),
         ({**EVIDENCE, "test": None, "validation": FIGURES},
-         "69.5% right on 10,000 held-out training images (photos, 2026-11-25), "
-         "calibration error 1.2%"),
+         "69.5% right on 10,000 held-out training images, by which its best epoch was chosen "
+         "(photos, 2026-11-25), calibration error 1.2%"),
         ({"data": "photos", "date": "2026-11-25", "test": {"loss": 0.9, "accuracy": 0.7}},
          "70.0% right on its test images (photos, 2026-11-25)"),
         ({"test": {"accuracy": 1}}, "100.0% right on its test images"),

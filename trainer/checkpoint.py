@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,20 +51,22 @@ class Progress:
 
     @classmethod
     def load(cls, path: Path) -> Progress:
-        """Raises `TrainerError` if there is none, or if it is damaged."""
+        """Raises `TrainerError` if there is none, or if it is damaged, `OSError` if the disk does
+        not give it."""
         try:
-            # NumPy leaves a file open that it cannot read.
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise TrainerError(
+                f"{path}: there is no training to go on with: leave --resume out"
+            ) from None
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 progress = cls(**json.loads(str(file["said"])))
                 for name in cls._ARRAYS:
                     count = sum(key.rstrip("0123456789") == name for key in file.files)
                     setattr(progress, name, [file[f"{name}{i}"] for i in range(count)])
                 return progress
-        except FileNotFoundError:
-            raise TrainerError(
-                f"{path}: there is no training to go on with: leave --resume out"
-            ) from None
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # of bytes in memory: a damaged zip has many ways to fail
             raise TrainerError(
                 f"{path}: this is damaged ({error}): delete it, and train without --resume"
             ) from None

@@ -155,7 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     promote.add_argument(
         "--significance", type=_probability, default=0.05, metavar="P",
-        help="how often a model that is as good may be refused by chance (default: 0.05)",
+        help="how often a model that is as good may be refused by chance for its total; as often "
+        "again for its classes, all together (default: 0.05)",
     )  # fmt: skip
     promote.add_argument(
         "--class-margin", type=_probability, default=0.02, metavar="SHARE",

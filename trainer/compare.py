@@ -93,7 +93,8 @@ def compare(
     """old, new: bool (n,), whether each model was right. labels: int64 (n,), places in `names`.
 
     Each class is tested at `significance` divided by their number (Bonferroni): else, of ten
-    classes, one would look worse by chance in four comparisons of ten.
+    classes, one would look worse by chance in four comparisons of ten. With the test in total, a
+    model that is as good is refused in up to twice `significance`.
     """
     total = Pairs.of(old, new)
     classes = {

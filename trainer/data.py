@@ -68,35 +68,67 @@ def load(data: str, shape: tuple[int, int, int]) -> DataSet:
 
 def load_folder(folder: Path, shape: tuple[int, int, int]) -> DataSet:
     """A data set on disk. Raises `DataError` if its folders are not as they should be."""
-    if not folder.is_dir():
-        raise DataError(
-            f"{shown(folder)}: there is no such folder. Give a folder that has one folder of "
-            "images for every class, or `--data cifar10`"
-        )
-    inside = listing(folder)
-    # With no folder inside, `train` is a class like any other: pictures of trains.
-    is_split = "train" in inside.folders and bool(listing(folder / "train").folders)
-    if not is_split and inside.folders and {name.lower() for name in inside.folders} <= PARTS:
-        raise DataError(
-            f"{shown(folder)}: its folders are called {_listed(inside.folders)}, which are parts "
-            "of a data set and no classes. Make them train/<class>/... and, if you like, "
-            "test/<class>/..., with one folder of images for every class"
-        )
-    train_folder = folder / "train" if is_split else folder
-    names = class_names(train_folder)
-    test = None
-    if is_split:
+    parts = _Parts.of(folder)
+    test = load_classes(parts.test, parts.names, shape) if parts.test else None
+    train = load_classes(parts.train, parts.names, shape)
+    return DataSet(shown(folder.resolve().name), parts.names, train, test)
+
+
+def load_to_measure(
+    data: str, shape: tuple[int, int, int]
+) -> tuple[tuple[str, ...], Samples, bool]:
+    """Names of the classes; the images of `test/`, or all if there is none; whether there is.
+
+    Beside a `test/`, only the names of the folders in `train/` are looked at: they may hold
+    millions of images, or none any more. Raises `DataError`.
+    """
+    if data == "cifar10":
+        found = _load_cifar10(shape)
+        return found.names, found.test or found.train, found.test is not None
+    parts = _Parts.of(Path(data))
+    samples = load_classes(parts.test or parts.train, parts.names, shape)
+    return parts.names, samples, parts.test is not None
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Where the class folders of a data set lie. test: None where it has none."""
+
+    names: tuple[str, ...]
+    train: Path
+    test: Path | None
+
+    @classmethod
+    def of(cls, folder: Path) -> _Parts:
+        """Raises `DataError` if the folders are not as they should be."""
+        if not folder.is_dir():
+            raise DataError(
+                f"{shown(folder)}: there is no such folder. Give a folder that has one folder of "
+                "images for every class, or `--data cifar10`"
+            )
+        inside = listing(folder)
+        # With no folder inside, `train` is a class like any other: pictures of trains.
+        is_split = "train" in inside.folders and bool(listing(folder / "train").folders)
+        if not is_split:
+            if inside.folders and {name.lower() for name in inside.folders} <= PARTS:
+                raise DataError(
+                    f"{shown(folder)}: its folders are called {_listed(inside.folders)}, which are "
+                    "parts of a data set and no classes. Make them train/<class>/... and, if you "
+                    "like, test/<class>/..., with one folder of images for every class"
+                )
+            return cls(class_names(folder), folder, None)
+        names = class_names(folder / "train")
         if unused := sorted({*inside.folders} - {"train", "test"}):
             log.warning("%s: not used, as they are neither train nor test: %s", shown(folder),
                         _listed(unused))  # fmt: skip
         _warn_of_strays(folder, inside.images)
-        if "test" in inside.folders:
-            test = _load_test(folder / "test", names, shape)
-    name = folder.resolve().name
-    return DataSet(name, names, load_classes(train_folder, names, shape), test)
+        has_test = "test" in inside.folders
+        if has_test:
+            _check_test(folder / "test", names)
+        return cls(names, folder / "train", folder / "test" if has_test else None)
 
 
-def _load_test(folder: Path, names: Sequence[str], shape: tuple[int, int, int]) -> FileSamples:
+def _check_test(folder: Path, names: Sequence[str]) -> None:
     inside = listing(folder)
     if {*inside.folders} != {*names}:
         raise DataError(
@@ -104,7 +136,6 @@ def _load_test(folder: Path, names: Sequence[str], shape: tuple[int, int, int]) 
             f"{difference(names, inside.folders)}"
         )
     _warn_of_strays(folder, inside.images)
-    return load_classes(folder, names, shape)
 
 
 def class_names(folder: Path) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from classifier.classify import Classifier
 from classifier.contract import Contract
 from classifier.scores import Scores, to_probabilities
 from trainer.errors import DataError
+from trainer.files import shown
 from trainer.labelled import in_output_order, labelled, outputs_of
 from trainer.samples import FileSamples, Samples
 from trainer.strange import EACH, KINDS, pictures
@@ -90,7 +91,7 @@ def evaluate(
         raise DataError(f"{data}: none of its images can be answered, because {NOT_A_NUMBER}")
     labels = in_output_order(samples, names, contract)
     return Evaluation(
-        name or folder.resolve().name, model, classifier.digest, contract, outputs, labels,
+        shown(name or folder.resolve().name), model, classifier.digest, contract, outputs, labels,
         left_out,
         tuple(_worst(samples, labels, outputs, contract, folder)),
         _answers_to_strange(classifier, each),

@@ -181,13 +181,17 @@ def _point(point: OperatingPoint) -> dict[str, Any]:
     return {**asdict(point), "precision_low": low, "precision_high": high}
 
 
-def _suggested(contract: Contract, confidences: Scores, right: Flags) -> OperatingPoint | None:
-    """The evidence comes from a file, and may be anything."""
+def suggested_min_confidence(contract: Contract) -> float | None:
+    """What training picked on held-out images; None if nothing. The evidence comes from a file, and
+    may be anything."""
     said = contract.evidence.get("min_confidence")
     value = said.get("value") if isinstance(said, dict) else None
-    if not isinstance(value, float):
-        return None
-    return measure.at_threshold(confidences, right, value)
+    return value if isinstance(value, float) and 0 <= value <= 1 else None
+
+
+def _suggested(contract: Contract, confidences: Scores, right: Flags) -> OperatingPoint | None:
+    value = suggested_min_confidence(contract)
+    return None if value is None else measure.at_threshold(confidences, right, value)
 
 
 def _confidences(outputs: Scores, contract: Contract) -> Scores:

@@ -142,6 +142,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         progress.weights = self.model.get_weights()
         progress.optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
         if not math.isfinite(progress.history["val_loss"][-1]):
+            self._path.unlink(missing_ok=True)  # from there it would only go astray again
             raise TrainerError(
                 f"the training went astray in epoch {progress.epoch}: its loss is no number. Try "
                 "another --seed"

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from classifier.classify import Classifier
 from classifier.contract import Contract
 from classifier.scores import Scores
-from trainer.data import difference, load
+from trainer.data import difference, load_to_measure
 from trainer.errors import DataError
 from trainer.samples import Samples
 
@@ -23,21 +23,22 @@ def labelled(data: str, contract: Contract) -> tuple[tuple[str, ...], Samples]:
 
     data: `cifar10`, or a folder. Its `test/` is taken if it has one, else all of it.
     """
-    found = load(data, (contract.height, contract.width, contract.channels))
-    if set(found.names) != set(contract.labels):
+    shape = (contract.height, contract.width, contract.channels)
+    names, samples, are_apart = load_to_measure(data, shape)
+    if set(names) != set(contract.labels):
         raise DataError(
-            f"{data}: its classes are not the model's; {difference(found.names, contract.labels)}"
+            f"{data}: its classes are not the model's; {difference(names, contract.labels)}"
         )
-    if found.test is None:
+    if not are_apart:
         log.warning(
             "%s: it has no test/, so all its images are measured. If the model has learnt from "
             "them, it looks better than it is",
             data,
         )
-    samples = (found.train if found.test is None else found.test).readable()
+    samples = samples.readable()
     if not len(samples.labels):
         raise DataError(f"{data}: none of its images can be read")
-    return found.names, samples
+    return names, samples
 
 
 def in_output_order(

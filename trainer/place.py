@@ -1,4 +1,4 @@
-"""Where a training writes to: one at a time, and nothing of a killed one stays."""
+"""Where a model is written to: by one at a time, and nothing of a killed one stays."""
 
 from __future__ import annotations
 
@@ -18,9 +18,19 @@ CHECKPOINT, METRICS, CURVES, LEFT_OUT = (
 BESIDE = (CHECKPOINT, METRICS, CURVES, LEFT_OUT)  # the model file, with its name
 
 
+def followed(output: Path) -> Path:
+    """Where a link leads to: there the model shall lie, and the link shall stay."""
+    return Path(os.path.realpath(output)) if output.is_symlink() else output
+
+
+def promoting(output: Path) -> Path:
+    """The folder of drafts of the one promote that may be at work on a model."""
+    return output.with_name(f".promoting-{output.name}")
+
+
 @contextmanager
 def claimed(output: Path) -> Iterator[None]:
-    """Keep every other training from this model file until the end.
+    """Keep every other training, and every promote, from this model file until the end.
 
     Raises `TrainerError` if another one is at it, or nothing can be written there.
     """
@@ -33,8 +43,8 @@ def claimed(output: Path) -> Iterator[None]:
         fd = _locked(lock)
     except BlockingIOError:
         raise TrainerError(
-            f"{output}: another training is at work on this model: wait for it, or name another "
-            "--output"
+            f"{output}: another training or promote is at work on this model: wait for it, or name "
+            "another file"
         ) from None
     except OSError as error:
         raise TrainerError(f"{output}: the model could not be written here: {error}") from None
@@ -62,7 +72,8 @@ def _locked(lock: Path) -> int:
 
 
 def _sweep(output: Path) -> None:
-    """Drafts of this model and what goes with it, left by a training that was killed."""
+    """Drafts of this model and what goes with it, left by a training or promote that was killed."""
+    shutil.rmtree(promoting(output), ignore_errors=True)
     ours = {output.name, *(output.with_suffix(suffix).name for suffix in BESIDE)}
     for folder in output.parent.glob(".saving-*"):
         with suppress(OSError):  # somebody else's, and gone by now

@@ -9,14 +9,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from trainer.report_plots import shown
+
 TRAINING, VALIDATION = "#9aa5b1", "#1f6feb"
+LONGEST_TITLE = 80  # characters that fit above
 
 
 def curves(history: Mapping[str, Sequence[float]], title: str) -> bytes:
     """Accuracy and loss by epoch, for the training and the held-out images."""
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(shown(title, LONGEST_TITLE), fontsize=11, x=0.01, ha="left", fontweight="bold")
     for axes, key in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         for name, values, colour in (
             ("training", history[key], TRAINING),

@@ -6,8 +6,8 @@ A daemon at work does not notice: it runs on its own copy of the old one until i
 from __future__ import annotations
 
 import os
+import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +16,17 @@ import numpy as np
 from classifier import contract as contracts
 from classifier import modelfile
 from classifier.classify import Classifier
+from classifier.contract import Contract
 from classifier.durable import name_new, sync_file, sync_folder
 from classifier.errors import ModelError
+from classifier.inherit import inherit
 from classifier.scores import to_probabilities
 from trainer.compare import Comparison, Flags, change, compare, losses, table
 from trainer.errors import DataError, RefusedError, TrainerError
+from trainer.findings import suggested_min_confidence
 from trainer.labelled import in_output_order, labelled, outputs_of
+from trainer.place import claimed, promoting
 from trainer.samples import Samples
-
-MODE = 0o775  # at most; who else may write is judged by its last digit
 
 
 def promote(
@@ -41,25 +43,25 @@ def promote(
     cache: a folder for compiled programs; the user's cache folder by default.
 
     Raises `RefusedError` if it is worse, or cannot be put there; nothing has changed then. Raises
-    `DataError`, `TrainerError` or `ModelError` if the two cannot be compared.
+    `DataError`, `TrainerError` or `ModelError` if the two cannot be compared, or somebody else is
+    at work on `current`.
     """
     current = Path(os.path.realpath(current))  # where a link leads to, the new one shall lie
-    if differing := sorted({*_labels(candidate)} ^ {*_labels(current)}):
-        raise DataError(
-            f"{candidate} and {current} do not tell the same classes apart; these are in one "
-            f"alone: {', '.join(differing)}"
-        )
+    _refuse_unlike(_contract(candidate), candidate, _contract(current), current)
     new, old = Classifier.open(candidate, cache), Classifier.open(current, cache)
     if new.digest == old.digest:
         yield f"{current} is this very model already"
         return
     if not os.access(current.parent, os.W_OK | os.X_OK):
         raise RefusedError(f"{current.parent}: this user cannot write here: chmod or chown it")
-    comparison = _compared(old, new, data, significance, class_margin)
-    yield from table(comparison)
-    if not comparison.acceptable:
-        raise RefusedError(f"{current} stays as it is: {candidate} is worse {_where(comparison)}")
-    kept = put_in_place(candidate, new.digest, current, old.digest)
+    with claimed(current):
+        comparison = _compared(old, new, data, significance, class_margin)
+        yield from table(comparison)
+        if not comparison.acceptable:
+            raise RefusedError(
+                f"{current} stays as it is: {candidate} is worse {_where(comparison)}"
+            )
+        kept = put_in_place(candidate, new.digest, current, old.digest)
     if comparison.doubtful_classes:
         names = losses(comparison, comparison.doubtful_classes)
         yield f"It lost in these classes, perhaps by chance: look after them: {names}"
@@ -69,6 +71,7 @@ def promote(
             "one. Measure with more"
         )
     yield f"{current} is now this model, and the old one is kept as {kept.name}"
+    yield _advice(new.contract)
     yield f"its SHA-256, for `model_sha256:` if config.yaml pins it: {new.digest}"
     yield "A classifyd at work uses it from its next start on"
 
@@ -80,7 +83,29 @@ def _where(comparison: Comparison) -> str:
     return ", and ".join(parts)
 
 
-def _labels(model: Path) -> tuple[str, ...]:
+def _advice(contract: Contract) -> str:
+    said = "`min_confidence:` in config.yaml was chosen for the old model; "
+    value = suggested_min_confidence(contract)
+    if value is None:
+        return said + "`classifyd-train evaluate` finds one for this"
+    return said + f"training suggests {value} for this"
+
+
+def _refuse_unlike(new: Contract, candidate: Path, old: Contract, current: Path) -> None:
+    if differing := sorted({*new.labels} ^ {*old.labels}):
+        raise DataError(
+            f"{candidate} and {current} do not tell the same classes apart; these are in one "
+            f"alone: {', '.join(differing)}"
+        )
+    if old.energy_threshold is not None and new.energy_threshold is None:
+        raise RefusedError(
+            f"{candidate} has no threshold for what is none of its classes, and {current} has "
+            "one: with `unknown: true`, classifyd would not start. Train it by classifyd-train on "
+            "more images"
+        )
+
+
+def _contract(model: Path) -> Contract:
     try:
         with modelfile.opened(model):
             contract = contracts.read(model)
@@ -91,7 +116,7 @@ def _labels(model: Path) -> tuple[str, ...]:
             f"{model}: it does not say what its classes are called: make a copy that does, with "
             "`classifyd-train describe`"
         )
-    return contract.labels
+    return contract
 
 
 def _compared(
@@ -101,8 +126,8 @@ def _compared(
     of_new = samples
     if _shape(new) != _shape(old):
         _, of_new = labelled(data, new.contract)
-        if not np.array_equal(of_new.labels, samples.labels):
-            raise DataError(f"{data}: images came or went meanwhile: start again")
+        if of_new.fingerprint != samples.fingerprint:
+            raise DataError(f"{data}: images came, went or changed meanwhile: start again")
     return compare(
         _right(old, samples, names), _right(new, of_new, names),
         samples.labels, names, significance, class_margin,
@@ -127,12 +152,15 @@ def _right(classifier: Classifier, samples: Samples, names: tuple[str, ...]) -> 
 def put_in_place(candidate: Path, new: str, current: Path, old: str) -> Path:
     """Make `current` a copy of `candidate`, and keep what it was beside it; where that is.
 
-    new, old: the SHA-256 that the two files must have, those that were measured. At every moment,
-    and after a power cut, `current` is one of the two, whole. Raises `RefusedError`.
+    new, old: the SHA-256 that the two files must have, those that were measured. `current` must be
+    `claimed`. At every moment, and after a power cut, it is one of the two, whole. Raises
+    `RefusedError`.
     """
     kept = current.with_name(f"{current.stem}.{old[:12]}{current.suffix}")
-    with tempfile.TemporaryDirectory(dir=current.parent, prefix=".promoting-") as folder:
-        after, before = Path(folder, "new"), Path(folder, "old")
+    drafts = promoting(current)
+    drafts.mkdir(0o700)
+    try:
+        after, before = drafts / "new", drafts / "old"
         _copy(candidate, new, after, current.stat())
         _copy(current, old, before, current.stat())
         try:
@@ -142,8 +170,12 @@ def put_in_place(candidate: Path, new: str, current: Path, old: str) -> Path:
                 raise RefusedError(
                     f"{kept} is in the way: the old model would be kept there, so move it"
                 ) from None
+        if modelfile.digest_of(current) != old:  # a claim does not keep `cp` away
+            raise RefusedError(f"{current}: somebody else has just changed it: start again")
         after.replace(current)
         sync_folder(current.parent)
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
     return kept
 
 
@@ -154,13 +186,9 @@ def _copy(model: Path, digest: str, target: Path, like: os.stat_result) -> None:
             modelfile.copy(file, digest, target)
     except ModelError as error:
         raise RefusedError(f"{model}: {error}") from None
-    try:
-        os.chown(target, like.st_uid, like.st_gid)
-    except PermissionError:
-        if not like.st_mode & stat.S_IROTH:
-            raise RefusedError(
-                "the model's owner and group cannot be kept, and then the service may be unable to "
-                "read it: do this as its owner or as root"
-            ) from None
-    target.chmod(like.st_mode & MODE)
+    if not inherit(target, like) and not like.st_mode & stat.S_IROTH:
+        raise RefusedError(
+            "the model's owner and group cannot be kept, and then the service may be unable to "
+            "read it: do this as its owner or as root"
+        )
     sync_file(target)

@@ -98,7 +98,6 @@ def _train(
         )
     progress = Progress.load(checkpoint) if resume else None
     data = data.readable()
-    _write_left_out(data, output)
     images = len(data.train.labels)
     recipe = recipe_for(images, **vars(options), start=None if start is None else start.digest)
     kept, held = hold_out(
@@ -120,6 +119,7 @@ def _train(
     else:
         progress.check(plan, checkpoint)
         log.info("going on after epoch %d of %d", progress.epoch, recipe.epochs)
+    _write_left_out(data, output)
     network = fitted(recipe, data.names, training, validation, progress, checkpoint, start)
 
     answering = _bare(network)
@@ -145,16 +145,22 @@ def _train(
     }
     if data.test is not None:
         metrics["test"] = summary(logits_of(answering, data.test), data.test.labels, contract)
-        print_result(data.name, metrics["test"])
     gist = ("data", "date", "network", "validation", "min_confidence", "test")
     contract = replace(contract, evidence={key: metrics[key] for key in gist if key in metrics})
 
-    curves = plot.curves(progress.history, data.name)
-    contracts.write(answering, output, contract)
+    # The model first: nothing that is drawn or said may cost it.
+    if not contracts.write(answering, output, contract):
+        log.warning(
+            "%s: the old file's owner and group could not be kept: see to it that the service can "
+            "read the new one",
+            output,
+        )
     said = json.dumps(metrics, indent=1) + "\n"
     write_whole(output.with_suffix(METRICS), said.encode())
-    write_whole(output.with_suffix(CURVES), curves)
+    write_whole(output.with_suffix(CURVES), plot.curves(progress.history, data.name))
     checkpoint.unlink(missing_ok=True)
+    if "test" in metrics:
+        print_result(data.name, metrics["test"])
     return metrics
 
 
@@ -213,10 +219,13 @@ def print_result(name: str, result: dict[str, Any]) -> None:
 
 
 def _write_left_out(data: DataSet, output: Path) -> None:
-    """All that was left out, beside the model, where it is too much to be listed in the log."""
+    """All that was left out, beside the model, where it is too much to be listed in the log; else
+    no such list, not even an older one."""
+    file = output.with_suffix(LEFT_OUT)
     lines = [f"{path!r}: {reason}\n" for path, reason in data.left_out]
-    if len(lines) > LISTED:
-        file = output.with_suffix(LEFT_OUT)
+    if len(lines) <= LISTED:
+        file.unlink(missing_ok=True)
+    else:
         write_whole(file, "".join(lines).encode())
         log.warning("left out: all %s are listed in %s", f"{len(lines):,}", file)
 
