@@ -17,7 +17,7 @@ SECONDS = 3600
 COUNTS = {"circle": 400, "cross": 80, "square": 1000, "star": 40, "triangle": 120}
 FEW = {"circle": 80, "cross": 40, "square": 160, "star": 20, "triangle": 40}
 BROKEN = 0.03
-# The README's network learns these examples by heart: 41% of fresh pictures are right.
+# The default network needs more epochs than it gets of so few images: docs/MODELS.md.
 WORDS = ("--network", "accurate")
 SHORT_WORDS = ("--epochs", "15")
 ACCURACY = 95.0  # percent
