@@ -141,6 +141,28 @@ def test_a_better_model_is_taken(
     assert capsys.readouterr().out == f"{current} is this very model already\n"
 
 
+@pytest.mark.parametrize(("images", "code"), [(6, 1), (4, 0)])
+def test_a_class_of_few_images_that_is_lost_as_a_whole(
+    home: Path, current: Path, data: Path, tmp_path: Path, promote,
+    capsys: pytest.CaptureFixture[str], images: int, code: int,
+) -> None:  # fmt: skip
+    """Refused if that can be told at all; if not, that is said."""
+    mine = tmp_path / "colours"
+    shutil.copytree(data, mine)
+    shutil.rmtree(mine / "red")
+    for seed in range(images):
+        draw(mine / "red" / f"{seed}.png", "red", seed)
+    serve(home, "never_green", current)
+    assert promote("never_red", current, "--data", str(mine)) == code
+    said, error = capsys.readouterr()
+    unjudged = (
+        "NOT JUDGED, as they have too few images: a model that loses all of these classes would "
+        "not be refused for it: red (4). Each needs 5 at least"
+    )
+    assert (unjudged in said.splitlines()) == (images == 4)
+    assert ("worse in these classes: red (6 ▸ 0 of 6 right)" in error) == (images == 6)
+
+
 def test_models_that_cannot_be_compared(
     home: Path, current: Path, promote, capsys: pytest.CaptureFixture[str], shipped_model: Path
 ) -> None:

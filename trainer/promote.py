@@ -57,6 +57,8 @@ def promote(
     with claimed(current):
         comparison = _compared(old, new, data, significance, class_margin)
         yield from table(comparison)
+        if comparison.unjudged_classes:
+            yield _unjudged(comparison)
         if not comparison.acceptable:
             raise RefusedError(
                 f"{current} stays as it is: {candidate} is worse {_where(comparison)}"
@@ -74,6 +76,16 @@ def promote(
     yield _advice(new.contract)
     yield f"its SHA-256, for `model_sha256:` if config.yaml pins it: {new.digest}"
     yield "A classifyd at work uses it from its next start on"
+
+
+def _unjudged(comparison: Comparison) -> str:
+    few = ", ".join(
+        f"{name} ({comparison.classes[name].images})" for name in comparison.unjudged_classes
+    )
+    return (
+        "NOT JUDGED, as they have too few images: a model that loses all of these classes would "
+        f"not be refused for it: {few}. Each needs {comparison.needed} at least"
+    )
 
 
 def _where(comparison: Comparison) -> str:
