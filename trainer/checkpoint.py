@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.durable import write_whole
+from classifier.durable import naming, write_whole
 from trainer.errors import TrainerError
 
 Arrays = list[NDArray[Any]]
@@ -54,7 +54,8 @@ class Progress:
         """Raises `TrainerError` if there is none, or if it is damaged, `OSError` if the disk does
         not give it."""
         try:
-            content = path.read_bytes()
+            with naming(path):
+                content = path.read_bytes()
         except FileNotFoundError:
             raise TrainerError(
                 f"{path}: there is no training to go on with: leave --resume out"
