@@ -15,6 +15,7 @@ from trainer.errors import TrainerError
 CHECKPOINT, METRICS, CURVES, LEFT_OUT = (
     ".training.npz", ".metrics.json", ".curves.png", ".left_out.txt",
 )  # fmt: skip
+GO_ALONG = (METRICS, CURVES, LEFT_OUT)  # wherever the model is copied to
 BESIDE = (CHECKPOINT, METRICS, CURVES, LEFT_OUT)  # the model file, with its name
 
 
