@@ -101,7 +101,12 @@ def _train(
             "this file to begin anew"
         )
     progress = Progress.load(checkpoint) if resume else None
+    # What can be known without the images is looked after before they are read.
     blank = new_network(options.network, options.shape, len(data.names))
+    if start is not None:
+        start.check(blank)
+    if progress is not None:
+        progress.check(_told(options, data, start), checkpoint)
     warn_of_little_room(output, blank.count_params())
     data = data.readable()
     images = len(data.train.labels)
@@ -175,6 +180,24 @@ def _train(
     if "test" in metrics:
         print_result(data.name, metrics["test"])
     return metrics
+
+
+def _told(options: Options, data: DataSet, start: Start | None) -> dict[str, Any]:
+    """The part of a plan that is known before any image is."""
+    height, width, channels = options.shape
+    told = {
+        "format": FORMAT,
+        "network": options.network,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "seed": options.seed,
+        "mirror": options.mirror,
+        "start": None if start is None else start.digest,
+        "classes": [*data.names],
+    }
+    where_told = {"epochs": options.epochs, "patience": options.patience}
+    return told | {key: value for key, value in where_told.items() if value is not None}
 
 
 def _plan(recipe: Recipe, data: DataSet) -> dict[str, Any]:
