@@ -74,7 +74,7 @@ def test_a_finished_training_waits_for_room(folder: Path) -> None:
             "done and waits: make room, and it is written. It tries again by itself every 5 "
             "seconds. Ctrl-C gives the training up"
         ) in lines
-        assert [path.name for path in disk.iterdir()] == ["ballast", "model.training.lock"]
+        assert {path.name for path in disk.iterdir()} == {"ballast", "model.training.lock"}
         (disk / "ballast").unlink()
         assert process.wait(SECONDS) == 0, (folder / "log").read_text()
     kept = folder / "kept"

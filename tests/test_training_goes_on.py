@@ -86,13 +86,16 @@ def test_what_cannot_be_gone_on_with(discs: Path, tmp_path: Path) -> None:
 BEFORE_THE_IMAGES = """
 import sys
 from pathlib import Path
+from classifier.quiet import quiet
 from trainer.__main__ import main
 from trainer.checkpoint import Progress
 from trainer.data import load
 from trainer.errors import TrainerError
-from trainer.network import new_network
-from trainer.start import Start
-from trainer.train import FORMAT, Options, train
+with quiet():  # the backend greets
+    from trainer.network import new_network
+    from trainer.start import Start
+    from trainer.train import FORMAT, Options, train
+    start = Start(Path("other.keras"), "0", ("blue", "red"), new_network("readme", (40, 40, 3), 2))
 data, output = sys.argv[1], Path(sys.argv[2])
 plan = {
     "format": FORMAT, "network": "readme", "height": 32, "width": 32, "channels": 3, "seed": 1,
@@ -101,7 +104,6 @@ plan = {
 Progress(plan).save(output.with_suffix(".training.npz"))
 for options in (["--input-size", "40", "--grey"], ["--epochs", "7"]):
     main(["train", "--data", data, "--output", str(output), "--resume", *options])
-start = Start(Path("other.keras"), "0", ("blue", "red"), new_network("readme", (40, 40, 3), 2))
 try:
     train(load(data, (32, 32, 3)), output.with_name("new.keras"), Options(), start=start)
 except TrainerError as error:

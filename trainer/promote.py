@@ -68,7 +68,8 @@ def promote(
             raise RefusedError(
                 f"{current} stays as it is: {candidate} is worse {_where(comparison)}"
             )
-        kept = put_in_place(candidate, new.digest, current, old.digest)
+        with naming(current):
+            kept = put_in_place(candidate, new.digest, current, old.digest)
         try:
             bring_along(candidate, current)
         except OSError as error:  # the model is what matters, and it is there
@@ -242,7 +243,7 @@ def bring_along(candidate: Path, current: Path) -> None:
 def _copy(model: Path, digest: str, target: Path, like: os.stat_result) -> None:
     """Copy a model, for whoever can read the file that `like` is of."""
     try:
-        with modelfile.opened(model) as (file, _), naming(target):
+        with modelfile.opened(model) as (file, _):
             modelfile.copy(file, digest, target)
     except ModelError as error:
         raise RefusedError(f"{model}: {error}") from None
