@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, get_args
 
 from classifier import archive, modelfile
-from classifier.durable import sync_file, sync_folder
+from classifier.durable import naming, sync_file, sync_folder
 from classifier.errors import ModelError
 from classifier.inherit import inherit
 
@@ -170,10 +170,14 @@ def write(model: SavableModel, path: Path, contract: Contract) -> bool:
 
     The bytes and then the name are made durable, so that not even a power cut leaves half a model.
     Owner, group and mode are those of the old file, if there is one. Gives whether that could be.
+    Raises `OSError` with the file's name.
     """
     kept = True
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+    with (
+        naming(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder,
+    ):
         draft = Path(folder) / path.name  # so that a sweep knows whose it is
         model.save(str(draft))
         _append(draft, contract)
@@ -181,7 +185,7 @@ def write(model: SavableModel, path: Path, contract: Contract) -> bool:
             kept = inherit(draft, path.stat())
         sync_file(draft)
         draft.replace(path)
-    sync_folder(path.parent)
+        sync_folder(path.parent)
     return kept
 
 
@@ -193,12 +197,13 @@ def add(file: BinaryIO, digest: str, target: Path, contract: Contract) -> None:
 
     Raises `ModelError` if there is a contract in it already, or if it is written to meanwhile.
     """
-    modelfile.copy(file, digest, target)
-    if archive.member(target, MEMBER) is not None:
-        raise ModelError("it carries a contract already")
-    _append(target, contract)
-    target.chmod(stat.S_IMODE(os.fstat(file.fileno()).st_mode) & ~stat.S_IWOTH)
-    sync_file(target)
+    with naming(target):
+        modelfile.copy(file, digest, target)
+        if archive.member(target, MEMBER) is not None:
+            raise ModelError("it carries a contract already")
+        _append(target, contract)
+        target.chmod(stat.S_IMODE(os.fstat(file.fileno()).st_mode) & ~stat.S_IWOTH)
+        sync_file(target)
 
 
 def _append(path: Path, contract: Contract) -> None:

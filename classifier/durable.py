@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,6 +16,18 @@ class SyncError(OSError):
     Never try again and believe it: Linux marks the pages clean after a failed fsync, and the next
     one succeeds without having written them. Only writing the bytes anew makes up for it.
     """
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An `OSError` raised within is one of this file: of a failed write the system names none, and
+    of a draft one that nobody knows."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # of a library
+            raise OSError(f"{path}: {error}") from None
+        raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
 def sync(fd: int, path: Path, how: Callable[[int], None] = os.fsync) -> None:
@@ -64,10 +77,13 @@ def sync_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds the old content or all of the new, on the disk."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+    """Write a file so that its name holds the old content or all of the new, on the disk.
+
+    Raises `OSError` with the file's name.
+    """
+    with naming(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         draft = Path(folder) / path.name
         draft.write_bytes(content)
         sync_file(draft)
         draft.replace(path)
-    sync_folder(path.parent)
+        sync_folder(path.parent)

@@ -12,11 +12,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES = 1 << 20
 
 
-def has_room(folder: Path) -> bool:
-    """Whether some more can be written into a folder."""
+def has_room(folder: Path, size: int = ROOM_BYTES) -> bool:
+    """Whether so many bytes more can be written into a folder."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+            os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         return error.errno not in FULL  # the work itself will tell what else is wrong
     return True

@@ -57,8 +57,10 @@ def test_pairs_are_counted() -> None:
         ((800, 100, 10, 90), (800, 10, 100, 90), False, ("cat",), ()),
         # More than the margin, but as good as by chance: 130 of 230, p = 0.03 > 0.05 / 2.
         ((770, 130, 100, 0), (900, 0, 40, 60), False, (), ("cat",)),
-        # Few images: five of five can be chance in a class, six cannot.
-        ((5, 5, 0, 0), (0, 0, 10, 0), False, (), ("cat",)),
+        # Few images: p = 0.03 > 0.05 / 2 counts where more than a quarter is lost; 4 can be chance.
+        ((5, 5, 0, 0), (0, 0, 10, 0), False, ("cat",), ()),
+        ((15, 5, 0, 0), (0, 0, 10, 0), False, (), ("cat",)),
+        ((6, 4, 0, 0), (0, 0, 10, 0), False, (), ("cat",)),
         ((4, 6, 0, 0), (0, 0, 10, 0), False, ("cat",), ()),
         # Significant, but within the margin.
         ((9900, 90, 10, 0), (5000, 0, 200, 0), False, (), ()),
@@ -86,6 +88,30 @@ def test_too_few_images_are_said_to_be_too_few() -> None:
     assert not found.can_tell
     assert compared((0, 4, 0, 0), (10, 0, 0, 0), significance=0.1).worse
     assert not compared((10, 0, 0, 0), (10, 0, 0, 0)).can_tell
+
+
+def test_a_class_that_is_lost_as_a_whole_is_never_chance() -> None:
+    """However many other classes there are: each makes the divided significance smaller."""
+    labels = np.repeat(np.arange(30), 6)
+    old = np.ones(180, bool)
+    found = compare(old, labels > 0, labels, [str(label) for label in range(30)], 0.05, 0.02)
+    assert found.worse_classes == ("0",)
+    assert not found.acceptable
+    # Who allows for more than that may lose more.
+    lenient = compared((4, 6, 0, 0), (0, 0, 10, 0), margin=0.6)
+    assert lenient.acceptable
+    assert not lenient.doubtful_classes
+
+
+def test_classes_with_too_few_images_to_be_judged_are_known() -> None:
+    found = compared((4, 0, 0, 0), (5, 0, 0, 0))
+    assert (found.unjudged_classes, found.needed) == (("cat",), 5)
+    strict = compared((4, 0, 0, 0), (5, 0, 0, 0), significance=0.01)
+    assert (strict.unjudged_classes, strict.needed) == (("cat", "dog"), 7)
+    assert [line.split()[-3:] for line in table(found)][2:] == [
+        ["too", "few", "images"],
+        ["0", "0", "1"],
+    ]
 
 
 def test_equal_models_are_seldom_refused() -> None:

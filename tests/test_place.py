@@ -123,3 +123,11 @@ def test_no_place_for_a_model(tmp_path: Path) -> None:
     ):
         with pytest.raises(TrainerError, match=what), claimed(output):
             pass
+
+
+def test_a_folder_that_is_made_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for _ in range(2):
+        with claimed(tmp_path / "not" / "there" / "model.keras"):
+            pass
+    assert caplog.messages == [f"{tmp_path}/not/there: this folder was made, as there was none"]

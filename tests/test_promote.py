@@ -120,6 +120,9 @@ def test_a_better_model_is_taken(
     os.chown(current, -1, os.getegid())
     link = current.with_name("link.keras")
     link.symlink_to(current.name)
+    metrics = current.with_suffix(".metrics.json")
+    metrics.write_text("of never_red")
+    (home / "right.metrics.json").write_text("of right")
     new = modelfile.digest_of(home / "right.keras")
     assert promote("right", link) == 0
     said = capsys.readouterr().out
@@ -134,11 +137,38 @@ def test_a_better_model_is_taken(
     assert modelfile.digest_of(current) == new
     assert modelfile.digest_of(kept) == old
     assert stat.S_IMODE(current.stat().st_mode) == stat.S_IMODE(kept.stat().st_mode) == 0o640
-    assert sorted(current.parent.iterdir()) == [link, kept, current]
+    kept_metrics = kept.with_suffix(".metrics.json")
+    assert {*current.parent.iterdir()} == {link, kept, kept_metrics, current, metrics}
+    assert (metrics.read_text(), kept_metrics.read_text()) == ("of right", "of never_red")
     assert link.readlink() == Path(current.name)
 
+    metrics.unlink()  # as a killed promote leaves it
     assert promote("right", current) == 0
     assert capsys.readouterr().out == f"{current} is this very model already\n"
+    assert metrics.read_text() == "of right"
+    (home / "right.metrics.json").unlink()
+
+
+@pytest.mark.parametrize(("images", "code"), [(6, 1), (4, 0)])
+def test_a_class_of_few_images_that_is_lost_as_a_whole(
+    home: Path, current: Path, data: Path, tmp_path: Path, promote,
+    capsys: pytest.CaptureFixture[str], images: int, code: int,
+) -> None:  # fmt: skip
+    """Refused if that can be told at all; if not, that is said."""
+    mine = tmp_path / "colours"
+    shutil.copytree(data, mine)
+    shutil.rmtree(mine / "red")
+    for seed in range(images):
+        draw(mine / "red" / f"{seed}.png", "red", seed)
+    serve(home, "never_green", current)
+    assert promote("never_red", current, "--data", str(mine)) == code
+    said, error = capsys.readouterr()
+    unjudged = (
+        "NOT JUDGED, as they have too few images: a model that loses all of these classes would "
+        "not be refused for it: red (4). Each needs 5 at least"
+    )
+    assert (unjudged in said.splitlines()) == (images == 4)
+    assert ("worse in these classes: red (6 ▸ 0 of 6 right)" in error) == (images == 6)
 
 
 def test_models_that_cannot_be_compared(

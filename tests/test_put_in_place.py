@@ -15,7 +15,7 @@ from classifier import modelfile
 from classifier.durable import name_new
 from trainer.errors import RefusedError
 from trainer.place import claimed
-from trainer.promote import put_in_place
+from trainer.promote import bring_along, put_in_place
 
 # Somebody who asks for no lock puts another file there when all is copied.
 OVERWRITTEN = """
@@ -84,13 +84,16 @@ import os, signal, sys
 from pathlib import Path
 from classifier.modelfile import digest_of
 from trainer.place import claimed
-from trainer.promote import put_in_place
+from trainer.promote import bring_along, put_in_place
 folder, places = Path(sys.argv[1]), 0
 while True:
     at = folder / str(places)
     at.mkdir()
     (at / "new.keras").write_bytes(b"new" * 1000)
     (at / "now.keras").write_bytes(b"now" * 1000)
+    for name in ("new", "now"):
+        (at / f"{name}.metrics.json").write_text(f"of {name}")
+        (at / f"{name}.curves.png").write_text(f"of {name}")
     digests = [digest_of(at / name) for name in ("new.keras", "now.keras")]
     child = os.fork()
     if child == 0:
@@ -105,6 +108,7 @@ while True:
         sys.addaudithook(hook)
         with claimed(at / "now.keras"):
             put_in_place(at / "new.keras", digests[0], at / "now.keras", digests[1])
+            bring_along(at / "new.keras", at / "now.keras")
         os._exit(0)
     if os.waitpid(child, 0)[1] == 0:
         break
@@ -129,15 +133,48 @@ def test_a_promote_that_is_killed_leaves_the_old_or_the_new_whole(tmp_path: Path
         assert content in (b"new" * 1000, b"now" * 1000)
         assert all(path.read_bytes() == b"now" * 1000 for path in kept)
         assert kept or content[:3] == b"now"  # the old one is never lost
+        for suffix in (".metrics.json", ".curves.png"):
+            beside = folder / f"now{suffix}"  # nothing lies there that is another's
+            assert not beside.exists() or beside.read_bytes() == b"of " + content[:3]
+            of_old = [*folder.glob(f"now*{suffix}")]
+            assert "of now" in [path.read_text() for path in of_old]
         # What was cut short is completed by doing it again.
         new, now = (modelfile.digest_of(folder / f"{name}.keras") for name in ("new", "now"))
         with claimed(folder / "now.keras"):
             if new != now:
                 put_in_place(folder / "new.keras", new, folder / "now.keras", now)
+            bring_along(folder / "new.keras", folder / "now.keras")
         assert (folder / "now.keras").read_bytes() == b"new" * 1000
-        assert len([*folder.iterdir()]) == 3
+        (kept_as,) = folder.glob("now.*.keras")
+        for suffix in (".metrics.json", ".curves.png"):
+            assert (folder / f"now{suffix}").read_text() == "of new"
+            assert kept_as.with_suffix(suffix).read_text() == "of now"
+        assert len([*folder.iterdir()]) == 9
     assert found == sorted(found, key=lambda pair: (pair[0] == b"new", pair[1]))
     assert {*found} == {(b"now", 0), (b"now", 1), (b"new", 1)}
+
+
+def test_what_lies_beside_goes_along(tmp_path: Path) -> None:
+    """Also where the new model has nothing beside it; what is none of ours stays."""
+    new, now = tmp_path / "runs" / "7.keras", tmp_path / "now.keras"
+    new.parent.mkdir()
+    new.write_bytes(b"new")
+    now.write_bytes(b"now")
+    new.with_suffix(".metrics.json").write_text("of new")
+    for suffix in (".metrics.json", ".curves.png", ".left_out.txt", ".training.npz", ".md"):
+        now.with_suffix(suffix).write_text("of now")
+    link = tmp_path / "latest.keras"
+    link.symlink_to(new)
+    with claimed(now):
+        kept = put_in_place(link, modelfile.digest_of(new), now, modelfile.digest_of(now))
+        bring_along(link, now)
+    found = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
+    assert found == {
+        "latest.keras": "new", "now.keras": "new", "now.metrics.json": "of new",
+        "now.training.npz": "of now", "now.md": "of now", kept.name: "now",
+        **{f"{kept.stem}{end}": "of now" for end in (".metrics.json", ".curves.png",
+                                                     ".left_out.txt")},
+    }  # fmt: skip
 
 
 def test_a_name_is_given_once_without_hard_links_too(

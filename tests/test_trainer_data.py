@@ -264,6 +264,7 @@ def test_what_would_fail_at_the_end_fails_before_the_training(pets: Path) -> Non
         f"[Errno 17] File exists: '{pets}/cat/0.png'",
         rf"{pets}: a class name must be one line of text, and 'd\udcf6g' is not: rename this "
         "folder",
+        f"{output.parent}: this folder was made, as there was none",
         "none of the training images of these classes can be read: cat",
     ]
     assert done.stdout == ""

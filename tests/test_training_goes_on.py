@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +74,60 @@ def test_what_cannot_be_gone_on_with(discs: Path, tmp_path: Path) -> None:
     Progress({"seed": 1}).save(checkpoint)
     code, _, said = trained(*options)
     assert code == 2
-    assert "the beginning of another training; it differs in augment, batch_size, channels" in said
+    assert "the beginning of another training; it differs in the version of classifyd, " in said
+    assert "left out" not in said
     assert sorted(tmp_path.iterdir()) == [data, checkpoint]
     for damaged in (b"", b"no zip", checkpoint.read_bytes()[:-50]):
         checkpoint.write_bytes(damaged)
         with pytest.raises(TrainerError, match="damaged"):
             Progress.load(checkpoint)
+
+
+BEFORE_THE_IMAGES = """
+import sys
+from pathlib import Path
+from classifier.quiet import quiet
+from trainer.__main__ import main
+from trainer.checkpoint import Progress
+from trainer.data import load
+from trainer.errors import TrainerError
+with quiet():  # the backend greets
+    from trainer.network import new_network
+    from trainer.start import Start
+    from trainer.train import FORMAT, Options, train
+    start = Start(Path("other.keras"), "0", ("blue", "red"), new_network("readme", (40, 40, 3), 2))
+data, output = sys.argv[1], Path(sys.argv[2])
+plan = {
+    "format": FORMAT, "network": "readme", "height": 32, "width": 32, "channels": 3, "seed": 1,
+    "mirror": True, "start": None, "classes": ["blue", "green", "red"], "epochs": 5,
+}
+Progress(plan).save(output.with_suffix(".training.npz"))
+for options in (["--input-size", "40", "--grey"], ["--epochs", "7"]):
+    main(["train", "--data", data, "--output", str(output), "--resume", *options])
+try:
+    train(load(data, (32, 32, 3)), output.with_name("new.keras"), Options(), start=start)
+except TrainerError as error:
+    print(error, file=sys.stderr)
+"""
+
+
+def test_what_needs_no_images_is_said_before_they_are_read(discs: Path, tmp_path: Path) -> None:
+    data, output = tmp_path / "data", tmp_path / "made" / "model.keras"
+    shutil.copytree(discs, data)
+    (data / "red" / "broken.png").touch()  # would be told if it were looked at
+    output.parent.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_THE_IMAGES, data, output],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    other = f"classifyd-train: {output.with_suffix('.training.npz')}: this is the beginning of"
+    same = "Give the same data and options again, or delete it and train without --resume"
+    assert done.stderr.splitlines() == [
+        f"{other} another training; it differs in --input-size, --grey. {same}",
+        f"{other} another training; it differs in --epochs. {same}",
+        "other.keras: --from takes a model that classifyd-train made with the same --network, "
+        "--input-size and --grey; this one is 'readme' and takes 40x40x3",
+    ]
 
 
 def test_damage_anywhere_in_a_checkpoint_is_called_that(tmp_path: Path) -> None:

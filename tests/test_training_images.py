@@ -17,6 +17,7 @@ from trainer import screening
 from trainer.data import DataSet, FileSamples, load_folder
 from trainer.errors import DataError
 from trainer.files import FileNames
+from trainer.screening import tell_shrunk
 from trials.pictures import jpegs_and_pngs
 
 SHAPE = (32, 32, 3)
@@ -133,6 +134,21 @@ def test_many_broken_files_are_counted(pets: Path, caplog: pytest.LogCaptureFixt
         "        27 x the content is not a JPEG, PNG, WebP or BMP image, whatever its name says",
         "        13 x the file is empty",
     ]
+
+
+def test_a_class_that_shrinks_a_lot_is_named(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(7):
+        (pets / "cat" / f"broken{number}.png").touch()
+    load_folder(pets, SHAPE).readable()
+    assert said(caplog)[7:] == ["many training images cannot be read: cat lost 7 of 10"]
+
+
+def test_a_few_of_many_are_no_loss_of_a_class(caplog: pytest.LogCaptureFixture) -> None:
+    before = np.repeat([0, 1], 20)
+    tell_shrunk(("cat", "dog"), before, before[2:])
+    assert said(caplog) == []
+    tell_shrunk(("cat", "dog"), before, before[:-3], "test ")
+    assert said(caplog) == ["many test images cannot be read: dog lost 3 of 20"]
 
 
 def test_a_class_that_is_all_broken_is_named(pets: Path) -> None:

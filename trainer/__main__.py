@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 from classifier.contract import Description
+from classifier.durable import naming
 from classifier.errors import ClassifierError, NoRoomError
 from classifier.quiet import quiet
 from trainer.command_line import parse
@@ -58,7 +59,9 @@ def _evaluate(arguments: argparse.Namespace, _: Interruption) -> None:
     answers = evaluate(arguments.model, arguments.data, name=arguments.data_name)
     found = findings.findings(answers, arguments.target_precision)
     print(*findings.lines(findings.metrics(found)), sep="\n")
-    report.write(report.files(found), folder)
+    contents = report.files(found)
+    with naming(folder):
+        report.write(contents, folder)
     print(f"report: {folder / report.PAGE}")
 
 
@@ -112,7 +115,8 @@ def _run(argv: list[str] | None, interruption: Interruption) -> int:
         print(f"classifyd-train: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, say
-        print(f"classifyd-train: {error}", file=sys.stderr)
+        said = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"classifyd-train: {said}", file=sys.stderr)
         return 1
     return 0
 

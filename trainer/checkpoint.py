@@ -11,10 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.durable import write_whole
+from classifier.durable import naming, write_whole
 from trainer.errors import TrainerError
 
 Arrays = list[NDArray[Any]]
+
+OPTIONS = {
+    "format": "the version of classifyd",
+    "network": "--network",
+    "height": "--input-size",
+    "width": "--input-size",
+    "channels": "--grey",
+    "epochs": "--epochs",
+    "patience": "--patience",
+    "seed": "--seed",
+    "mirror": "--no-mirror",
+    "start": "--from",
+}
 
 
 @dataclass
@@ -54,7 +67,8 @@ class Progress:
         """Raises `TrainerError` if there is none, or if it is damaged, `OSError` if the disk does
         not give it."""
         try:
-            content = path.read_bytes()
+            with naming(path):
+                content = path.read_bytes()
         except FileNotFoundError:
             raise TrainerError(
                 f"{path}: there is no training to go on with: leave --resume out"
@@ -72,13 +86,14 @@ class Progress:
             ) from None
 
     def check(self, plan: dict[str, Any], path: Path) -> None:
-        """Raise `TrainerError` if this is the beginning of another training."""
-        known = self.plan.keys() | plan.keys()
-        if differing := sorted(k for k in known if self.plan.get(k) != plan.get(k)):
-            # What the command line calls by other names.
-            named = {"start": "--from", "format": "the version of classifyd"}
-            what = ", ".join(named.get(key, key) for key in differing)
+        """Raise `TrainerError` if this is the beginning of another training than of this plan, or
+        of this part of one."""
+        differing = [key for key, value in plan.items() if self.plan.get(key) != value]
+        if differing:
+            # Each by the option that decides it; what no option does follows from the images.
+            options = dict.fromkeys(OPTIONS.get(key, "the data") for key in differing)
             raise TrainerError(
-                f"{path}: this is the beginning of another training; it differs in {what}. Give "
-                "the same data and options again, or delete it and train without --resume"
+                f"{path}: this is the beginning of another training; it differs in "
+                f"{', '.join(options)}. Give the same data and options again, or delete it and "
+                "train without --resume"
             )

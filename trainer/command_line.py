@@ -156,12 +156,13 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument(
         "--significance", type=_probability, default=0.05, metavar="P",
         help="how often a model that is as good may be refused by chance for its total; as often "
-        "again for its classes, all together (default: 0.05)",
+        "again for its classes, all together, or more often where many have few images "
+        "(default: 0.05)",
     )  # fmt: skip
     promote.add_argument(
         "--class-margin", type=_probability, default=0.02, metavar="SHARE",
-        help="what a class may lose of its images; more is refused, or named if it may be chance "
-        "(default: 0.02)",
+        help="what a class may lose of its images; more is refused, or named if it may be chance; "
+        "more than a quarter passes for chance less easily (default: 0.02)",
     )  # fmt: skip
 
     describe = commands.add_parser(

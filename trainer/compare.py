@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 Flags = NDArray[np.bool_]
+# What nobody would wave through as chance: more than this share of a class's images lost.
+GROSS_LOSS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Comparison:
     worse_classes: those in which it lost more than the margin, and significantly so.
     doubtful_classes: those in which it lost more than the margin, but perhaps by chance.
     can_tell: whether there are images enough that a worse model could have been noticed at all.
+    needed: so many images a class must have, or not even losing all of them would be significant.
     """
 
     total: Pairs
@@ -76,6 +80,12 @@ class Comparison:
     worse_classes: tuple[str, ...]
     doubtful_classes: tuple[str, ...]
     can_tell: bool
+    needed: int
+
+    @property
+    def unjudged_classes(self) -> tuple[str, ...]:
+        """Those with too few images for any verdict."""
+        return tuple(n for n, pairs in self.classes.items() if pairs.images < self.needed)
 
     @property
     def acceptable(self) -> bool:
@@ -95,6 +105,9 @@ def compare(
     Each class is tested at `significance` divided by their number (Bonferroni): else, of ten
     classes, one would look worse by chance in four comparisons of ten. With the test in total, a
     model that is as good is refused in up to twice `significance`.
+
+    A class that lost more than `GROSS_LOSS` is tested at `significance` itself: with few images a
+    class, the divided one is beyond the reach even of a class that is lost as a whole.
     """
     total = Pairs.of(old, new)
     classes = {
@@ -102,7 +115,13 @@ def compare(
         for label, name in enumerate(names)
     }
     lost = [name for name, pairs in classes.items() if pairs.lost_more_than(class_margin)]
-    worse = [name for name in lost if classes[name].p <= significance / len(names)]
+    grossly = max(class_margin, GROSS_LOSS)
+    worse = [
+        name
+        for name in lost
+        if classes[name].p <= significance / len(names)
+        or (classes[name].lost_more_than(grossly) and classes[name].p <= significance)
+    ]
     return Comparison(
         total,
         classes,
@@ -110,6 +129,7 @@ def compare(
         tuple(worse),
         tuple(name for name in lost if name not in worse),
         chance(total.discordant, total.discordant) <= significance,
+        next(images for images in count(1) if chance(images, images) <= significance),
     )
 
 
@@ -118,8 +138,8 @@ def chance(heads: int, tosses: int) -> float:
     # Logarithms: the binomial coefficients themselves are larger than any float.
     of_any = math.lgamma(tosses + 1) - tosses * math.log(2)
     terms = (
-        math.exp(of_any - math.lgamma(count + 1) - math.lgamma(tosses - count + 1))
-        for count in range(heads, tosses + 1)
+        math.exp(of_any - math.lgamma(number + 1) - math.lgamma(tosses - number + 1))
+        for number in range(heads, tosses + 1)
     )
     return min(1.0, math.fsum(terms))
 
@@ -129,7 +149,8 @@ def table(comparison: Comparison) -> Iterator[str]:
     width = max(8, *map(len, comparison.classes))
     titles = ("images", "old right", "new right", "only old", "only new", "p")
     yield " ".join(("", " " * (width - 1), *(f"{title:>9}" for title in titles)))
-    marks = dict.fromkeys(comparison.worse_classes, "worse")
+    marks = dict.fromkeys(comparison.unjudged_classes, "too few images")
+    marks |= dict.fromkeys(comparison.worse_classes, "worse")
     marks |= dict.fromkeys(comparison.doubtful_classes, "perhaps worse")
     yield _row("all".ljust(width), comparison.total, "worse" if comparison.worse else "")
     for name, pairs in comparison.classes.items():

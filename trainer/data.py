@@ -17,7 +17,7 @@ from trainer.duplicates import warn_of_copies, warn_of_leaks
 from trainer.errors import DataError
 from trainer.files import PassedOver, find_images, listing, shown
 from trainer.samples import ArraySamples, FileSamples, Samples
-from trainer.screening import THREADS
+from trainer.screening import THREADS, tell_shrunk
 
 __all__ = ["THREADS", "DataSet", "FileSamples", "Samples", "load", "load_folder"]
 
@@ -47,6 +47,10 @@ class DataSet:
             if samples is not None and (gone := {*range(len(self.names))} - {*samples.labels}):
                 names = ", ".join(shown(self.names[label]) for label in sorted(gone))
                 raise DataError(f"none of the {part} images of these classes can be read: {names}")
+        seen = [*map(shown, self.names)]
+        tell_shrunk(seen, self.train.labels, train.labels, "training ")
+        if self.test is not None and test is not None:
+            tell_shrunk(seen, self.test.labels, test.labels, "test ")
         if isinstance(train, FileSamples):
             warn_of_copies(train)
             if isinstance(test, FileSamples):

@@ -20,7 +20,7 @@ from trainer.checkpoint import Progress
 from trainer.data import Samples
 from trainer.errors import TrainerError
 from trainer.muon import Muon
-from trainer.network import accurate_network, readme_network
+from trainer.network import new_network
 from trainer.recipe import FULL_BATCH, Recipe, images_at_once
 from trainer.start import Start
 
@@ -43,7 +43,9 @@ def fitted(
     """The network with the weights of its best epoch."""
     keras.utils.set_random_seed(recipe.seed)
     begun = bool(progress.epoch) or start is not None
-    network = _new_network(recipe, len(names), None if begun else training)
+    # The first filters of the accurate network, where the weights do not come from elsewhere.
+    sample = None if begun or recipe.network == "readme" else _sample(training, recipe)
+    network = new_network(recipe.network, recipe.shape, len(names), sample)
     learning = _learning(recipe, training, progress.epoch)
     network.compile(
         optimizer=_optimizer(recipe, len(learning) * recipe.epochs),
@@ -159,7 +161,10 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         try:
             progress.save(self._path)
         except OSError as error:  # the training is worth more than its checkpoint
-            log.warning("no checkpoint of epoch %d: %s; the training goes on", epoch + 1, error)
+            log.warning(
+                "%s: no checkpoint of epoch %d: %s; the training goes on",
+                self._path, epoch + 1, error.strerror or error,
+            )  # fmt: skip
         if gets_no_better(progress, self._patience):
             log.info("stopped: epoch %d was the best one", progress.best_epoch)
             self.model.stop_training = True
@@ -167,15 +172,6 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
 
 def gets_no_better(progress: Progress, patience: int | None) -> bool:
     return patience is not None and progress.epoch - progress.best_epoch >= patience
-
-
-def _new_network(recipe: Recipe, classes: int, training: Samples | None) -> keras.Model:
-    """training: images to take the first filters from; None where the weights come from elsewhere,
-    too."""
-    if recipe.network == "readme":
-        return readme_network(*recipe.shape, classes)
-    sample = None if training is None else _sample(training, recipe)
-    return accurate_network(*recipe.shape, classes, sample)
 
 
 def _sample(training: Samples, recipe: Recipe) -> Iterator[NDArray[np.uint8]]:

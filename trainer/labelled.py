@@ -13,7 +13,9 @@ from classifier.contract import Contract
 from classifier.scores import Scores
 from trainer.data import difference, load_to_measure
 from trainer.errors import DataError
+from trainer.files import shown
 from trainer.samples import Samples
+from trainer.screening import tell_shrunk
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ def labelled(data: str, contract: Contract) -> tuple[tuple[str, ...], Samples]:
             "them, it looks better than it is",
             data,
         )
-    samples = samples.readable()
+    found, samples = samples.labels, samples.readable()
+    tell_shrunk([*map(shown, names)], found, samples.labels)
     if not len(samples.labels):
         raise DataError(f"{data}: none of its images can be read")
     return names, samples

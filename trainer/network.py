@@ -13,12 +13,25 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from trainer.recipe import NetworkName
 from trainer.whitening import whitening
 
 WIDTHS = (64, 256, 256)  # channels of the accurate network's three stages
 PATCH = 2  # pixels, the side of its first filters
 # Pixel values become -2..2.
 _SCALE, _CENTRE = 1 / 63.75, -2.0
+
+
+def new_network(
+    name: NetworkName,
+    shape: tuple[int, int, int],
+    classes: int,
+    sample: Iterable[NDArray[np.uint8]] | None = None,
+) -> keras.Model:
+    """One of the networks for (height, width, channels). sample: as `accurate_network` takes it."""
+    if name == "readme":
+        return readme_network(*shape, classes)
+    return accurate_network(*shape, classes, sample)
 
 
 def readme_network(height: int, width: int, channels: int, classes: int) -> keras.Model:

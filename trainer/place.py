@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -12,9 +13,12 @@ from pathlib import Path
 
 from trainer.errors import TrainerError
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT, METRICS, CURVES, LEFT_OUT = (
     ".training.npz", ".metrics.json", ".curves.png", ".left_out.txt",
 )  # fmt: skip
+GO_ALONG = (METRICS, CURVES, LEFT_OUT)  # wherever the model is copied to
 BESIDE = (CHECKPOINT, METRICS, CURVES, LEFT_OUT)  # the model file, with its name
 
 
@@ -37,8 +41,11 @@ def claimed(output: Path) -> Iterator[None]:
     if output.is_dir():
         raise TrainerError(f"{output}: this is a folder; the model needs the name of a file")
     lock = output.with_suffix(".training.lock")
+    is_new = not output.parent.exists()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            log.info("%s: this folder was made, as there was none", output.parent)
         tempfile.TemporaryFile(dir=output.parent).close()
         fd = _locked(lock)
     except BlockingIOError:

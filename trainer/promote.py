@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from classifier import contract as contracts
 from classifier import modelfile
 from classifier.classify import Classifier
 from classifier.contract import Contract
-from classifier.durable import name_new, sync_file, sync_folder
+from classifier.durable import name_new, naming, sync_file, sync_folder
 from classifier.errors import ModelError
 from classifier.inherit import inherit
 from classifier.scores import to_probabilities
@@ -25,7 +26,7 @@ from trainer.compare import Comparison, Flags, change, compare, losses, table
 from trainer.errors import DataError, RefusedError, TrainerError
 from trainer.findings import suggested_min_confidence
 from trainer.labelled import in_output_order, labelled, outputs_of
-from trainer.place import claimed, promoting
+from trainer.place import GO_ALONG, claimed, followed, promoting
 from trainer.samples import Samples
 
 
@@ -49,19 +50,33 @@ def promote(
     current = Path(os.path.realpath(current))  # where a link leads to, the new one shall lie
     _refuse_unlike(_contract(candidate), candidate, _contract(current), current)
     new, old = Classifier.open(candidate, cache), Classifier.open(current, cache)
+    is_writable = os.access(current.parent, os.W_OK | os.X_OK)
     if new.digest == old.digest:
+        if is_writable and missing_beside(candidate, current):  # of a promote that was killed
+            with claimed(current):
+                bring_along(candidate, current)
         yield f"{current} is this very model already"
         return
-    if not os.access(current.parent, os.W_OK | os.X_OK):
+    if not is_writable:
         raise RefusedError(f"{current.parent}: this user cannot write here: chmod or chown it")
     with claimed(current):
         comparison = _compared(old, new, data, significance, class_margin)
         yield from table(comparison)
+        if comparison.unjudged_classes:
+            yield _unjudged(comparison)
         if not comparison.acceptable:
             raise RefusedError(
                 f"{current} stays as it is: {candidate} is worse {_where(comparison)}"
             )
-        kept = put_in_place(candidate, new.digest, current, old.digest)
+        with naming(current):
+            kept = put_in_place(candidate, new.digest, current, old.digest)
+        try:
+            bring_along(candidate, current)
+        except OSError as error:  # the model is what matters, and it is there
+            yield (
+                f"{error.filename}: could not be brought along: {error.strerror}. Give the same "
+                "command again when that is mended"
+            )
     if comparison.doubtful_classes:
         names = losses(comparison, comparison.doubtful_classes)
         yield f"It lost in these classes, perhaps by chance: look after them: {names}"
@@ -74,6 +89,16 @@ def promote(
     yield _advice(new.contract)
     yield f"its SHA-256, for `model_sha256:` if config.yaml pins it: {new.digest}"
     yield "A classifyd at work uses it from its next start on"
+
+
+def _unjudged(comparison: Comparison) -> str:
+    few = ", ".join(
+        f"{name} ({comparison.classes[name].images})" for name in comparison.unjudged_classes
+    )
+    return (
+        "NOT JUDGED, as they have too few images: a model that loses all of these classes would "
+        f"not be refused for it: {few}. Each needs {comparison.needed} at least"
+    )
 
 
 def _where(comparison: Comparison) -> str:
@@ -153,8 +178,8 @@ def put_in_place(candidate: Path, new: str, current: Path, old: str) -> Path:
     """Make `current` a copy of `candidate`, and keep what it was beside it; where that is.
 
     new, old: the SHA-256 that the two files must have, those that were measured. `current` must be
-    `claimed`. At every moment, and after a power cut, it is one of the two, whole. Raises
-    `RefusedError`.
+    `claimed`. At every moment, and after a power cut, it is one of the two, whole. What lies beside
+    it goes with the old one, so that it is never taken for the new one's. Raises `RefusedError`.
     """
     kept = current.with_name(f"{current.stem}.{old[:12]}{current.suffix}")
     drafts = promoting(current)
@@ -172,11 +197,47 @@ def put_in_place(candidate: Path, new: str, current: Path, old: str) -> Path:
                 ) from None
         if modelfile.digest_of(current) != old:  # a claim does not keep `cp` away
             raise RefusedError(f"{current}: somebody else has just changed it: start again")
+        _take_away(current, kept)
         after.replace(current)
         sync_folder(current.parent)
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
     return kept
+
+
+def _take_away(current: Path, kept: Path) -> None:
+    """What lies beside the old model, to beside where it is kept."""
+    for suffix in GO_ALONG:
+        with suppress(FileNotFoundError):
+            current.with_suffix(suffix).rename(kept.with_suffix(suffix))
+    sync_folder(current.parent)
+
+
+def missing_beside(candidate: Path, current: Path) -> list[tuple[Path, Path]]:
+    """(file of the candidate's, where it is missing beside `current`)."""
+    candidate = followed(candidate)
+    pairs = [(candidate.with_suffix(suffix), current.with_suffix(suffix)) for suffix in GO_ALONG]
+    return [(its, ours) for its, ours in pairs if its.is_file() and not os.path.lexists(ours)]
+
+
+def bring_along(candidate: Path, current: Path) -> None:
+    """Copy what lies beside the candidate to beside its copy `current`, which must be `claimed`.
+
+    Files that are there stay: the old model's are with the old one. A kill before the end leaves
+    some missing, which the next call brings. Raises `OSError`.
+    """
+    drafts = promoting(current)
+    try:
+        for its, ours in missing_beside(candidate, current):
+            with naming(ours):
+                drafts.mkdir(0o700, exist_ok=True)
+                draft = drafts / ours.name
+                shutil.copyfile(its, draft)
+                sync_file(draft)
+                draft.replace(ours)
+        sync_folder(current.parent)
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
 
 
 def _copy(model: Path, digest: str, target: Path, like: os.stat_result) -> None:

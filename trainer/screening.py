@@ -33,6 +33,7 @@ KEPT_BYTES = 256 << 20  # of pixels: 87,000 images of 32x32 in colour
 AT_A_TIME = 256  # a pool's `map` takes on all that it is given, at 1 kB each
 LISTED = 20  # with name and reason; the rest are counted
 REASONS = 10
+SHRUNK = 0.1  # of a class; who loses more of it should know, wherever in a list its files stand
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,3 +121,21 @@ def tell_left_out(files: FileNames, left_out: Sequence[tuple[int, str]]) -> None
         log.warning("%10s x %s", f"{count:,}", reason)
     if other := sum(count for _, count in counts[REASONS:]):
         log.warning("%10s x for other reasons", f"{other:,}")
+
+
+def tell_shrunk(
+    names: Sequence[str], before: NDArray[np.int64], after: NDArray[np.int64], part: str = ""
+) -> None:
+    """Log the classes that lost more than `SHRUNK` of their images.
+
+    before, after: int64 (n,), (m,), the class of every image, a place in `names`, with and without
+    those that cannot be read. part: which images, as "test ".
+    """
+    had, have = (np.bincount(labels, minlength=len(names)) for labels in (before, after))
+    lost = had - have
+    if some := [
+        f"{name} lost {lost[label]:,} of {had[label]:,}"
+        for label, name in enumerate(names)
+        if lost[label] > SHRUNK * had[label]
+    ]:
+        log.warning("many %simages cannot be read: %s", part, ", ".join(some))

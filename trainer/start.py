@@ -35,11 +35,28 @@ class Start:
             (network,) = inner
         return cls(path, program.digest, program.contract.labels, network)
 
+    def check(self, network: keras.Model) -> None:
+        """Raise `TrainerError` if the networks are not alike but for their classes."""
+        self._pairs(network)
+
     def give_to(self, network: keras.Model, labels: Sequence[str]) -> None:
         """Copy all weights; in the last layer, those of classes that both know, by their names.
 
         Raises `TrainerError` if the networks are not alike.
         """
+        *pairs, (my_head, other_head) = self._pairs(network)
+        for old, new in pairs:
+            new.set_weights(old.get_weights())
+        common = [label for label in labels if label in self.labels]
+        ours = [self.labels.index(label) for label in common]
+        theirs = [labels.index(label) for label in common]
+        head = other_head.get_weights()
+        for target, source in zip(head, my_head.get_weights(), strict=True):
+            target[..., theirs] = source[..., ours]
+        other_head.set_weights(head)
+
+    def _pairs(self, network: keras.Model) -> list[tuple[Any, Any]]:
+        """(layer of ours, layer of the network's) for all that have weights."""
         mine = [layer for layer in self.network.layers if layer.weights]
         others = [layer for layer in network.layers if layer.weights]
         pairs = [*zip(mine[:-1], others[:-1], strict=False)]
@@ -52,15 +69,7 @@ class Start:
                 f"--network, --input-size and --grey; this one is {self.network.name!r} and takes "
                 f"{'x'.join(map(str, self.network.input_shape[1:]))}"
             )
-        for old, new in pairs:
-            new.set_weights(old.get_weights())
-        common = [label for label in labels if label in self.labels]
-        ours = [self.labels.index(label) for label in common]
-        theirs = [labels.index(label) for label in common]
-        head = others[-1].get_weights()
-        for target, source in zip(head, mine[-1].get_weights(), strict=True):
-            target[..., theirs] = source[..., ours]
-        others[-1].set_weights(head)
+        return [*pairs, (mine[-1], others[-1])]
 
 
 def _shapes(layer: Any, *part: int) -> list[tuple[int, ...]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -25,8 +27,9 @@ from trainer.data import DataSet, Samples
 from trainer.duplicates import warn_of_learnt
 from trainer.errors import TrainerError
 from trainer.fit import fitted
+from trainer.full_disk import model_bytes, warn_of_little_room, when_there_is_room
 from trainer.measure import summary, threshold_for_precision
-from trainer.network import mirrored
+from trainer.network import mirrored, new_network
 from trainer.place import CHECKPOINT, CURVES, LEFT_OUT, METRICS, claimed
 from trainer.recipe import (
     FEW,
@@ -41,6 +44,7 @@ from trainer.screening import LISTED
 from trainer.split import hold_out
 from trainer.start import Start
 
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 TARGET_PRECISION = 0.99
@@ -97,6 +101,13 @@ def _train(
             "this file to begin anew"
         )
     progress = Progress.load(checkpoint) if resume else None
+    # What can be known without the images is looked after before they are read.
+    blank = new_network(options.network, options.shape, len(data.names))
+    if start is not None:
+        start.check(blank)
+    if progress is not None:
+        progress.check(_told(options, data, start), checkpoint)
+    warn_of_little_room(output, blank.count_params())
     data = data.readable()
     images = len(data.train.labels)
     recipe = recipe_for(images, **vars(options), start=None if start is None else start.digest)
@@ -148,20 +159,45 @@ def _train(
     gist = ("data", "date", "network", "validation", "min_confidence", "test")
     contract = replace(contract, evidence={key: metrics[key] for key in gist if key in metrics})
 
+    def saved(path: Path, size: int, write: Callable[[], Result]) -> Result:
+        return when_there_is_room(path, size, checkpoint, write)
+
     # The model first: nothing that is drawn or said may cost it.
-    if not contracts.write(answering, output, contract):
+    size = model_bytes(network.count_params())
+    if not saved(output, size, lambda: contracts.write(answering, output, contract)):
         log.warning(
             "%s: the old file's owner and group could not be kept: see to it that the service can "
             "read the new one",
             output,
         )
-    said = json.dumps(metrics, indent=1) + "\n"
-    write_whole(output.with_suffix(METRICS), said.encode())
-    write_whole(output.with_suffix(CURVES), plot.curves(progress.history, data.name))
+    for suffix, content in (
+        (METRICS, (json.dumps(metrics, indent=1) + "\n").encode()),
+        (CURVES, plot.curves(progress.history, data.name)),
+    ):
+        path = output.with_suffix(suffix)
+        saved(path, len(content), partial(write_whole, path, content))
     checkpoint.unlink(missing_ok=True)
     if "test" in metrics:
         print_result(data.name, metrics["test"])
     return metrics
+
+
+def _told(options: Options, data: DataSet, start: Start | None) -> dict[str, Any]:
+    """The part of a plan that is known before any image is."""
+    height, width, channels = options.shape
+    told = {
+        "format": FORMAT,
+        "network": options.network,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "seed": options.seed,
+        "mirror": options.mirror,
+        "start": None if start is None else start.digest,
+        "classes": [*data.names],
+    }
+    where_told = {"epochs": options.epochs, "patience": options.patience}
+    return told | {key: value for key, value in where_told.items() if value is not None}
 
 
 def _plan(recipe: Recipe, data: DataSet) -> dict[str, Any]:
