@@ -1,6 +1,7 @@
-"""The compiler itself: `python -m classifier.convert FOLDER DESCRIPTION`, run by `compile`.
+"""The compiler itself: `python -m classifier.convert FOLDER DESCRIPTION PARENT`, run by `compile`.
 
-FOLDER holds model.keras, and is where the program goes. It is a process of its own because it
+FOLDER holds model.keras, and is where the program goes. PARENT is the id of the process that runs
+it, with which it ends. It is a process of its own because it
 imports TensorFlow, which nothing else here needs, and because it is the first to look into a model
 that may come from anywhere: see `limits`.
 """
@@ -24,6 +25,7 @@ from classifier.contract import Contract, Description
 from classifier.engine import KerasEngine, LiteRTEngine, load_keras
 from classifier.errors import ModelError
 from classifier.limits import limit_this_process, memory_for
+from classifier.parent import die_with_parent
 from classifier.scores import to_probabilities
 
 PROBE_IMAGES = 64
@@ -214,4 +216,5 @@ def main(draft: Path, said: Any) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent(int(sys.argv[3]))
     sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))
