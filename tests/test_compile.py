@@ -37,6 +37,10 @@ SCALED = [
 WRONGLY_SCALED = ("unscaled", Description(THREE))
 REFUSED = {
     "one_sigmoid_each": (Description(THREE), "not probabilities that add up to 1"),
+    "centred": (
+        Description(THREE, output="logits"),
+        "gives probabilities, not logits: .* Say `softmax`",
+    ),
     "lambda": (Description(THREE), "Python code along .* never run here"),
     "any_size": (Description(THREE), r"input is \(None, None, None, 3\)"),
     "batch_of_one": (Description(THREE), r"input is \(1, 32, 32, 3\)"),
