@@ -109,7 +109,7 @@ def _check_fit(network: Any, contract: Contract) -> None:
     if outputs != contract.outputs:
         raise ModelError(
             f"there are {len(contract.labels)} class names "
-            f"({', '.join(contract.labels[:3])}, ...), but the network has {outputs} outputs"
+            f"({contracts.first(contract.labels)}), but the network has {outputs} outputs"
         )
 
 

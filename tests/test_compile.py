@@ -48,7 +48,7 @@ REFUSED = {
     "two_heads": (Description(THREE), "one output"),
     "picture_to_picture": (Description(THREE), r"must be \(None, classes\)"),
     "damaged": (Description(THREE), "the model file is damaged"),
-    "grey": (Description(("cat", "dog")), r"2 class names \(cat, dog, ...\), .* 3 outputs"),
+    "grey": (Description(("cat", "dog")), r"2 class names \(cat, dog\), .* 3 outputs"),
     # It carries a contract of its own, a wrong one, and that goes before the description.
     "turned": (Description(THREE), r"an input of \[40, 24, 3\] .* takes \[24, 40, 3\]"),
 }

@@ -262,7 +262,7 @@ def test_what_would_fail_at_the_end_fails_before_the_training(pets: Path) -> Non
         f"{pets}.keras: this is a folder; the model needs the name of a file",
         f"{pets}/cat/0.png/model.keras: the model could not be written here: "
         f"[Errno 17] File exists: '{pets}/cat/0.png'",
-        rf"{pets}: a class name must be one line of text, and 'd\udcf6g' is not: rename this "
+        rf"{pets}: a class name must be UTF-8 text, and 'd\udcf6g' is not: rename this "
         "folder",
         "none of the training images of these classes can be read: cat",
     ]

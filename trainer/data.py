@@ -155,16 +155,22 @@ def class_names(folder: Path) -> tuple[str, ...]:
         Contract(names, 1, 1, 1)
     except ModelError as error:
         raise DataError(f"{shown(folder)}: {error}: rename this folder") from None
+    check_apart(names, shown(folder))
+    _warn_of_strays(folder, images)
+    return names
+
+
+def check_apart(names: Sequence[str], where: str) -> None:
+    """Raise `DataError` if a person takes some of these names for the same; of such as differ in
+    case alone, only warn."""
     for one, other, how in look_alikes(names, names):
         if one > other:  # each pair comes both ways round
             continue
-        pair = f"{shown(folder)}: the classes {one!r} and {other!r} differ in {how} alone"
+        pair = f"{where}: the classes {one!r} and {other!r} differ in {how} alone"
         if how == CASE:  # as of letters: A and a
             log.warning("%s", pair)
         else:
             raise DataError(f"{pair}: rename one, or make them one")
-    _warn_of_strays(folder, images)
-    return names
 
 
 CASE, SPACES, ENCODING = "upper and lower case", "spaces at an end", "how Unicode encodes them"
