@@ -210,9 +210,9 @@ def _check_description(own: Contract | None, description: Description | None) ->
         )
     if own is None and description is None:
         raise ModelError(
-            "this Keras file does not say what its classes are called. Name them, and how its "
-            "pixels are scaled, under `labels:` in config.yaml, or make a copy that says so with "
-            "`classifyd-train describe`"
+            "this Keras file does not say what its classes are called. Make a copy that says so, "
+            "with `classifyd-train describe`; for classifyd alone, naming them under `labels:` in "
+            "its configuration will do"
         )
 
 

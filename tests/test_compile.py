@@ -222,7 +222,9 @@ np.testing.assert_allclose(got, np.load(folder / "bicubic.answers.npy"), atol=1e
 
 
 def test_a_model_that_nobody_described(small_models: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"under `labels:` in config.yaml"):
+    with pytest.raises(
+        ModelError, match=r"with `classifyd-train describe`; .* `labels:` in its configuration"
+    ):
         compiled(small_models / "grey.keras", tmp_path)
 
 

@@ -197,7 +197,7 @@ def break_a_line(pets: Path) -> None:
         (lambda pets: (pets / "cat").rename(pets / "dog "), "differ in spaces at an end alone"),
         (
             other_case_in_test,
-            "train/ and test/ must hold the same classes, but these are in one alone: Cat, cat; "
+            "must hold the same classes, but in train/ alone: cat; in test/ alone: Cat; "
             "'cat' and 'Cat' differ in upper and lower case alone: rename one",
         ),
         (break_a_line, r"one line of text, and 'c\nat' is not: rename this folder"),
