@@ -121,7 +121,17 @@ def test_a_model_of_probabilities_has_its_confidence_alone() -> None:
     assert said["reliability"]["without_temperature"] is None
     text = lines(said)
     assert text[-1] == "confidence: where 95% of the labelled images pass (FPR95)"
-    assert "has no threshold for strange images" in report.files(found)["index.html"].decode()
+    page = report.files(found)["index.html"].decode()
+    assert "has no threshold for strange images" in page
+    assert "<b>threshold</b>" not in page
+
+
+def test_a_model_of_logits_without_a_threshold() -> None:
+    """No column is explained by one that is not there."""
+    page = report.files(findings(evaluation(replace(CONTRACT, energy_threshold=None)), 0.9))
+    text = page["index.html"].decode()
+    assert "<b>threshold</b>" not in text
+    assert "<b>energy</b>: how much it looks like any class at all, at the threshold" in text
 
 
 def test_lines_for_the_terminal() -> None:
@@ -179,6 +189,7 @@ class Reader(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         self.fetched += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert tag != "img" or dict(attrs)["alt"]  # for who cannot see it
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
