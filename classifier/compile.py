@@ -12,6 +12,7 @@ digest of the model file:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -140,11 +141,13 @@ def _compile(
     cancelled: Callable[[], bool],
 ) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(entry.parent)
-    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=DRAFT) as folder:
+    with (
+        _at_work(entry.parent) as held,
+        tempfile.TemporaryDirectory(dir=entry.parent, prefix=DRAFT) as folder,
+    ):
         draft = Path(folder)
         try:
-            _fill(draft, file, digest, description, cancelled)
+            _fill(draft, file, digest, description, cancelled, held)
         except (OSError, ModelError):
             if not has_room(draft):  # asked while all that took up the room is still there
                 raise NoRoomError("there is no room to compile it") from None
@@ -158,12 +161,32 @@ def _compile(
         draft.mkdir()  # for TemporaryDirectory to remove
 
 
+@contextlib.contextmanager
+def _at_work(cache: Path) -> Iterator[int]:
+    """Hold the cache together with all others that compile into it: a file descriptor, which holds
+    it until it is closed in every process that has it.
+
+    Who finds nobody else at it clears away first what compilers left that were killed.
+    """
+    fd = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for draft in cache.glob(DRAFT + "*"):
+                shutil.rmtree(draft, ignore_errors=True)
+        fcntl.flock(fd, fcntl.LOCK_SH)  # waits no longer than another one clears away
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _fill(
     draft: Path,
     file: BinaryIO,
     digest: str,
     description: Description | None,
     cancelled: Callable[[], bool],
+    held: int,
 ) -> None:
     """Put into a draft all that an entry of the cache holds, and see that it is on the disk."""
     model = draft / MODEL
@@ -172,7 +195,7 @@ def _fill(
     _check_description(contracts.read(model), description)
     (draft / SCRATCH).mkdir()
     said = json.dumps(asdict(description) if description else None)
-    _convert(draft, said, cancelled)
+    _convert(draft, said, cancelled, held)
     shutil.rmtree(draft / SCRATCH)
     for path in draft.iterdir():
         sync_file(path)
@@ -187,19 +210,23 @@ def _check_description(own: Contract | None, description: Description | None) ->
         )
     if own is None and description is None:
         raise ModelError(
-            "this Keras file does not say what its classes are called. Name them, and how its "
-            "pixels are scaled, under `labels:` in config.yaml, or make a copy that says so with "
-            "`classifyd-train describe`"
+            "this Keras file does not say what its classes are called. Make a copy that says so, "
+            "with `classifyd-train describe`; for classifyd alone, naming them under `labels:` in "
+            "its configuration will do"
         )
 
 
-def _convert(draft: Path, said: str, cancelled: Callable[[], bool]) -> None:
-    """Run `classifier.convert` in a process of its own, to its end or until it is not wanted."""
+def _convert(draft: Path, said: str, cancelled: Callable[[], bool], held: int) -> None:
+    """Run `classifier.convert` in a process of its own, to its end or until it is not wanted.
+
+    held: what `_at_work` gives; the process holds it, too, as it writes into the draft.
+    """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     scratch = str(draft / SCRATCH)
     with subprocess.Popen(
         # With -P and this process's own path, no module is taken from the current folder.
-        [sys.executable, "-P", "-m", "classifier.convert", str(draft), said],
+        [sys.executable, "-P", "-m", "classifier.convert", str(draft), said, str(os.getpid())],
+        pass_fds=[held],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -235,11 +262,3 @@ def _convert(draft: Path, said: str, cancelled: Callable[[], bool]) -> None:
         raise ModelError(f"compiling was not done after {TIMEOUT_SECONDS} s and was stopped")
     last = "\n".join((errors or said_by_it).strip().splitlines()[-5:])
     raise ModelError(f"compiling it failed with exit code {process.returncode}:\n{last}")
-
-
-def _sweep(cache: Path) -> None:
-    """Clear away what compilers left that were killed."""
-    for draft in cache.glob(DRAFT + "*"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - draft.stat().st_mtime > 2 * TIMEOUT_SECONDS:
-                shutil.rmtree(draft, ignore_errors=True)

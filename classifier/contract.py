@@ -73,6 +73,8 @@ class Contract:
         if len(self.labels) < 2:
             raise ModelError("a classifier needs at least two class names")
         for label in self.labels:
+            if isinstance(label, str) and not _is_unicode(label):
+                raise ModelError(f"a class name must be UTF-8 text, and {label!r} is not")
             if not _is_line_of_text(label):
                 raise ModelError(f"a class name must be one line of text, and {label!r} is not")
         repeated = sorted(label for label, count in Counter(self.labels).items() if count > 1)
@@ -141,9 +143,13 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float) and -largest <= value <= largest  # type: ignore[operator]
 
 
+def _is_unicode(label: str) -> bool:
+    """Not so: names of folders whose bytes are not UTF-8."""
+    return not any(unicodedata.category(sign) == "Cs" for sign in label)
+
+
 def _is_line_of_text(label: object) -> bool:
-    """Not so: control characters, also those that turn the writing round, line breaks, and names of
-    folders that are not UTF-8."""
+    """Not so: control characters, also those that turn the writing round, and line breaks."""
     return isinstance(label, str) and bool(label.strip()) and not any(map(_is_unseen, label))
 
 
@@ -151,6 +157,11 @@ def _is_unseen(sign: str) -> bool:
     if sign in JOINERS:
         return False
     return unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") or sign in NO_SIGNS
+
+
+def first(labels: tuple[str, ...]) -> str:
+    """Some class names for a message, with dots if there are more."""
+    return ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
 
 
 class SavableModel(Protocol):

@@ -1,6 +1,7 @@
-"""The compiler itself: `python -m classifier.convert FOLDER DESCRIPTION`, run by `compile`.
+"""The compiler itself: `python -m classifier.convert FOLDER DESCRIPTION PARENT`, run by `compile`.
 
-FOLDER holds model.keras, and is where the program goes. It is a process of its own because it
+FOLDER holds model.keras, and is where the program goes. PARENT is the id of the process that runs
+it, with which it ends. It is a process of its own because it
 imports TensorFlow, which nothing else here needs, and because it is the first to look into a model
 that may come from anywhere: see `limits`.
 """
@@ -24,11 +25,14 @@ from classifier.contract import Contract, Description
 from classifier.engine import KerasEngine, LiteRTEngine, load_keras
 from classifier.errors import ModelError
 from classifier.limits import limit_this_process, memory_for
+from classifier.parent import die_with_parent
 from classifier.scores import to_probabilities
 
 PROBE_IMAGES = 64
 # How far a probability may lie from Keras's own: float32 sums in another order, and no more.
 TOLERANCE = 1e-4
+# How far from 1 probabilities may add up to, and be called that; float32 sums of many classes.
+SUM_TOLERANCE = 1e-3
 
 
 def convert(model: Path, draft: Path, description: Description | None) -> None:
@@ -39,7 +43,10 @@ def convert(model: Path, draft: Path, description: Description | None) -> None:
     contract = contracts.read(model) or _contract_from(network, description)
     _check_fit(network, contract)
     probe = _probe(contract)
-    expected = to_probabilities(KerasEngine(network, contract).outputs(probe), contract)
+    outputs = KerasEngine(network, contract).outputs(probe)
+    if contract.output == "logits":
+        _check_logits(outputs)
+    expected = to_probabilities(outputs, contract)
     _check_probabilities(expected)
     note = _to_litert(network, contract, probe, expected, draft)
     (draft / "contract.json").write_text(contract.to_json(), encoding="utf-8")
@@ -102,7 +109,20 @@ def _check_fit(network: Any, contract: Contract) -> None:
     if outputs != contract.outputs:
         raise ModelError(
             f"there are {len(contract.labels)} class names "
-            f"({', '.join(contract.labels[:3])}, ...), but the network has {outputs} outputs"
+            f"({contracts.first(contract.labels)}), but the network has {outputs} outputs"
+        )
+
+
+def _check_logits(outputs: NDArray[np.float32]) -> None:
+    """float32 (n, classes). Probabilities that are taken for logits make all answers unsure: no
+    confidence could come near 1, and nobody would know why."""
+    outputs = outputs[np.isfinite(outputs).all(axis=1)]
+    sums = outputs.sum(axis=1, dtype=np.float64)
+    if len(outputs) and outputs.min() >= 0 and np.abs(sums - 1).max() <= SUM_TOLERANCE:
+        raise ModelError(
+            "the network gives probabilities, not logits: its outputs are never negative, and add "
+            "up to 1 for every image. Say `softmax` in place of `logits` (`output:` under "
+            "`labels:` in the configuration, or `describe --output-kind`)"
         )
 
 
@@ -114,7 +134,7 @@ def _check_probabilities(answers: NDArray[np.float32]) -> None:
     if off > 0.01 or lowest < -0.01:
         raise ModelError(
             "the network's answers are not probabilities that add up to 1. If it gives "
-            "logits, say so (`output: logits` under `labels:` in config.yaml, or `describe "
+            "logits, say so (`output: logits` under `labels:` in the configuration, or `describe "
             "--output-kind logits`); a network that answers for every class apart (one sigmoid "
             "each) cannot be used"
         )
@@ -214,4 +234,5 @@ def main(draft: Path, said: Any) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent(int(sys.argv[3]))
     sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))

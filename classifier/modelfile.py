@@ -56,8 +56,7 @@ def _open_regular(path: Path) -> BinaryIO:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise ModelError(
-            "there is no model here. Make one with `classifyd-train train`, or name another under "
-            "`model:` in config.yaml"
+            "there is no model here: give the name of one, or make one with `classifyd-train train`"
         ) from None
     except OSError as error:
         raise ModelError(f"the model cannot be read: {error.strerror}") from None

@@ -174,7 +174,7 @@ class Pool:
         except OSError as error:
             raise PoolError(
                 f"a worker process could not be started: {error.strerror}. Nothing is lost: give "
-                "the machine room, or set fewer `workers:` in config.yaml, and start again"
+                "the machine room, or set fewer `workers:` in the configuration, and start again"
             ) from None
 
     def _taken(self, process: WorkerProcess, data: bytes) -> Iterator[list[Outcome]]:

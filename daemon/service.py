@@ -53,7 +53,7 @@ def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False
     if settings.unknown and program.contract.energy_threshold is None:
         raise ModelError(
             f"{settings.model}: it cannot tell what is none of its classes. Set `unknown: false` "
-            "in config.yaml, or train a model with classifyd-train on 250 images or more"
+            "in the configuration, or train a model with classifyd-train on 250 images or more"
         )
     return program
 

@@ -8,9 +8,7 @@ closed, it ends.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
 import sys
 import time
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from classifier.durable import sync_file, sync_folder
 from classifier.errors import ImageError, ModelError, UnreadableError, UnsettledError
+from classifier.parent import die_with_parent
 from classifier.read import read
 from daemon.answers import encoded
 from daemon.confine import ComputingTime, confine, identity, used_address_space
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from classifier.classify import Classifier, Prediction
     from daemon.thumbnail import Thumbnailer
 
-PR_SET_PDEATHSIG = 1
 # What decoding takes at most of each pixel allowed: 11 bytes were measured, for a progressive CMYK
 # JPEG at full size; one more copy, if EXIF turns it.
 PIXEL_BYTES = 16
@@ -253,15 +251,9 @@ def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
         on_file()
 
 
-def _die_with_parent() -> None:
-    """Not to work on for nobody when the daemon is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None:
     """Serve batches until the channel is closed."""
-    _die_with_parent()
+    die_with_parent()  # or a closed channel tells
     channel = Channel(socket.socket(fileno=channel_fd), encoded)
     try:
         try:

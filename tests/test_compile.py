@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ import pytest
 from classifier import contract as contracts
 from classifier import modelfile
 from classifier.classify import Classifier
-from classifier.compile import DRAFT, TIMEOUT_SECONDS, Program, compiled
+from classifier.compile import DRAFT, Program, compiled
 from classifier.contract import Contract, Description
 from classifier.durable import SyncError
 from classifier.errors import ModelError
@@ -38,6 +37,10 @@ SCALED = [
 WRONGLY_SCALED = ("unscaled", Description(THREE))
 REFUSED = {
     "one_sigmoid_each": (Description(THREE), "not probabilities that add up to 1"),
+    "centred": (
+        Description(THREE, output="logits"),
+        "gives probabilities, not logits: .* Say `softmax`",
+    ),
     "lambda": (Description(THREE), "Python code along .* never run here"),
     "any_size": (Description(THREE), r"input is \(None, None, None, 3\)"),
     "batch_of_one": (Description(THREE), r"input is \(1, 32, 32, 3\)"),
@@ -45,7 +48,7 @@ REFUSED = {
     "two_heads": (Description(THREE), "one output"),
     "picture_to_picture": (Description(THREE), r"must be \(None, classes\)"),
     "damaged": (Description(THREE), "the model file is damaged"),
-    "grey": (Description(("cat", "dog")), r"2 class names \(cat, dog, ...\), .* 3 outputs"),
+    "grey": (Description(("cat", "dog")), r"2 class names \(cat, dog\), .* 3 outputs"),
     # It carries a contract of its own, a wrong one, and that goes before the description.
     "turned": (Description(THREE), r"an input of \[40, 24, 3\] .* takes \[24, 40, 3\]"),
 }
@@ -219,7 +222,9 @@ np.testing.assert_allclose(got, np.load(folder / "bicubic.answers.npy"), atol=1e
 
 
 def test_a_model_that_nobody_described(small_models: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"under `labels:` in config.yaml"):
+    with pytest.raises(
+        ModelError, match=r"with `classifyd-train describe`; .* `labels:` in its configuration"
+    ):
         compiled(small_models / "grey.keras", tmp_path)
 
 
@@ -288,21 +293,62 @@ def test_two_processes_at_once(shipped_model: Path, tmp_path: Path) -> None:
     assert compiled(shipped_model, tmp_path).litert is not None
 
 
-def test_nothing_of_a_killed_compiler_is_used(shipped_model: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMPILE, shipped_model, tmp_path], start_new_session=True
-    )
-    while not (drafts := [*tmp_path.glob(DRAFT + "*")]):
-        assert process.poll() is None
+def converter_of(process: subprocess.Popen[bytes]) -> int:
+    """The id of the process that converts for this one, as soon as it has begun to."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None:
+        for child in map(int, children.read_text().split()):
+            if b"classifier.convert" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)  # the process and its compiler
-    process.wait()
-    assert entries(tmp_path) == [drafts[0].name]
+    raise AssertionError("it ended before it converted anything")
 
-    long_ago = time.time() - 3 * TIMEOUT_SECONDS  # by now it cannot be at work any more
-    os.utime(drafts[0], (long_ago, long_ago))
-    assert compiled(shipped_model, tmp_path).litert is not None
-    assert len(entries(tmp_path)) == 1
+
+def has_ended(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def compile_what_is_no_model(folder: Path, cache: Path) -> None:
+    """The least that a compilation can be."""
+    (folder / "no.keras").write_bytes(b"no zip")
+    with pytest.raises(ModelError):
+        compiled(folder / "no.keras", cache, Description(THREE))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.5], ids=["at its beginning", "at work"])
+def test_a_killed_compiler_leaves_no_process_and_no_folder(
+    seconds: float, shipped_model: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    process = subprocess.Popen([sys.executable, "-c", COMPILE, shipped_model, cache])
+    converter = converter_of(process)
+    time.sleep(seconds)
+    process.kill()  # itself alone, as `kill -9` does
+    process.wait()
+    deadline = time.monotonic() + 10
+    while not has_ended(converter):
+        assert time.monotonic() < deadline, "the converter works on for nobody"
+        time.sleep(0.05)
+    (draft,) = entries(cache)
+    assert draft.startswith(DRAFT)
+    compile_what_is_no_model(tmp_path, cache)
+    assert entries(cache) == []
+
+
+def test_what_another_compiler_is_at_is_not_cleared_away(
+    shipped_model: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    other = subprocess.Popen([sys.executable, "-c", COMPILE, shipped_model, cache])
+    converter_of(other)
+    draft = entries(cache)
+    compile_what_is_no_model(tmp_path, cache)
+    assert entries(cache) == draft
+    other.terminate()
+    other.wait()
 
 
 def test_a_failed_sync_is_no_fault_of_the_model(

@@ -117,7 +117,7 @@ def test_the_shipped_model_names_the_classes_of_cifar10(shipped_model: Path) -> 
         ({"labels": ["cat", 7]}, "one line of text, and 7 is not"),
         ({"labels": ["cat", ["dog"]]}, "one line of text"),
         ({"labels": ["cat", "a\nb"]}, "one line of text"),
-        ({"labels": ["cat", "\ud800"]}, "one line of text"),
+        ({"labels": ["cat", "\ud800"]}, "must be UTF-8 text"),
         ({"labels": ["cat", "a\u202egpj"]}, "one line of text"),  # turns the writing round
         ({"labels": ["cat", "\ufeffdog"]}, "one line of text"),
         ({"labels": ["cat", "\uffff"]}, "one line of text"),

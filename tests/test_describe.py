@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,9 @@ def test_a_copy_runs_without_a_description(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     monkeypatch.chdir(tmp_path)
     Path("names.txt").write_bytes("\ufeffKatze\r\n\r\n 犬 \r\nan owl".encode())
     model, copy = small_models / f"{name}.keras", tmp_path / "copy.keras"
@@ -85,6 +88,9 @@ def test_a_copy_runs_without_a_description(
     assert f"classes    {len(contract.labels)}: {', '.join(contract.labels)}" in said
     assert f"output     {contract.output}" in said
     assert said[-1] == f"SHA-256    {modelfile.digest_of(copy)}"
+    assert [line for line in caplog.messages if "compiling" in line] == [
+        f"compiling {model}: once for each model, some ten seconds"
+    ]
 
     classifier = Classifier.open(copy, home / ".cache" / "classifyd")
     outputs = classifier.outputs(np.load(small_models / f"{name}.images.npy"))
@@ -102,7 +108,7 @@ def test_what_is_refused(
         return capsys.readouterr().err.splitlines()[-1]
 
     two = ("--names", "cat", "dog")
-    assert "2 class names (cat, dog, ...), but the network has 3 outputs" in complaint("grey", *two)
+    assert "2 class names (cat, dog), but the network has 3 outputs" in complaint("grey", *two)
     assert f"{small_models}/turned.keras: it says itself what its classes are called " in complaint(
         "turned", *two
     )
@@ -119,6 +125,44 @@ def test_what_is_refused(
         describe("grey", "--labels", "a", *two)
 
 
+def test_what_is_wrong_with_names_is_told_before_compiling(
+    describe: Describe,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")  # nothing can be compiled
+    (tmp_path / "twice.txt").write_text("cat\nowl\ncat\n")
+
+    def complaint(*options: str) -> str:
+        assert describe("grey", *options) == 2
+        return capsys.readouterr().err.splitlines()[-1].removeprefix("classifyd-train: ")
+
+    twice = str(tmp_path / "twice.txt")
+    assert complaint("--labels", twice) == f"{twice}: class names come twice: cat"
+    assert complaint("--names", "a", "b", "a") == "--names: class names come twice: a"
+    assert "--names: a class name must be one line of text" in complaint(
+        "--names", "a", "b\nc", "d"
+    )
+    assert "--names: a classifier needs at least two" in complaint("--names", "a")
+    assert complaint("--names", "a", "b", "a ") == (
+        "--names: the classes 'a' and 'a ' differ in spaces at an end alone: rename one, or make "
+        "them one"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["twice.txt"]
+
+
+def test_blank_lines_among_class_names_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("cat\n\ndog\n \nowl\n\n\n")
+    assert read_labels(names) == ("cat", "dog", "owl")
+    assert caplog.messages == [
+        f"{names}: not counted as classes, because they are blank: lines 2, 4"
+    ]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "expected"),
     [
@@ -127,6 +171,8 @@ def test_what_is_refused(
         ("names.json", b'["cat", "dog"]', ("cat", "dog")),
         ("names.json", b'\xef\xbb\xbf{"1": "dog", "0": "cat"}', ("cat", "dog")),
         ("class_indices.JSON", b'{"dog": 1, "cat": 0, "10": 2}', ("cat", "dog", "10")),
+        ("names.txt", b" \n\n", "there is no class name in it"),
+        ("names.json", b"[]", "there is no class name in it"),
         ("names.txt", b"caf\xe9", "is not UTF-8 text"),
         ("names.txt", b"a" * (1 << 21), "too large"),
         ("names.json", b'["cat"', "is not JSON"),

@@ -14,14 +14,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from classifier.contract import Contract
 from classifier.scores import energy, to_probabilities
-from trainer import report, report_plots
+from trainer import plot, report, report_plots
 from trainer.errors import TrainerError
 from trainer.evaluate import Evaluation, Mistake
 from trainer.findings import findings, lines, metrics
-from trainer.measure import confusion_matrix
+from trainer.measure import accuracy_by_coverage, at_threshold, confusion_matrix
 
 LABELS = ("cat", "<b>dog & co</b>", "owl")
 CONTRACT = Contract(LABELS, 8, 8, 3, output="logits", temperature=1.6, energy_threshold=1.5)
@@ -121,7 +122,17 @@ def test_a_model_of_probabilities_has_its_confidence_alone() -> None:
     assert said["reliability"]["without_temperature"] is None
     text = lines(said)
     assert text[-1] == "confidence: where 95% of the labelled images pass (FPR95)"
-    assert "has no threshold for strange images" in report.files(found)["index.html"].decode()
+    page = report.files(found)["index.html"].decode()
+    assert "has no threshold for strange images" in page
+    assert "<b>threshold</b>" not in page
+
+
+def test_a_model_of_logits_without_a_threshold() -> None:
+    """No column is explained by one that is not there."""
+    page = report.files(findings(evaluation(replace(CONTRACT, energy_threshold=None)), 0.9))
+    text = page["index.html"].decode()
+    assert "<b>threshold</b>" not in text
+    assert "<b>energy</b>: how much it looks like any class at all, at the threshold" in text
 
 
 def test_lines_for_the_terminal() -> None:
@@ -179,6 +190,7 @@ class Reader(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         self.fetched += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert tag != "img" or dict(attrs)["alt"]  # for who cannot see it
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -228,6 +240,37 @@ def size_of(png: bytes) -> tuple[int, int]:
     assert image is not None
     assert image.std() > 1
     return image.shape[0], image.shape[1]
+
+
+def test_the_curve_stays_in_its_picture() -> None:
+    """Its first answers are wrong, which is far below what is shown."""
+    right = np.arange(1000) >= 10
+    confidences = np.linspace(1, 0.5, 1000)
+    curve = accuracy_by_coverage(confidences, right)
+    image = picture(report_plots.coverage(curve, None, at_threshold(confidences, right, 0.6)))
+    blue = (image == (0xEB, 0x6F, 0x1F)).all(axis=2)  # BGR
+    grid = (image == (0xEB, 0xE7, 0xE4)).all(axis=2)
+    axis = np.flatnonzero(grid.sum(axis=1) > 300).max()
+    # Left of column 40 is the legend's circle.
+    assert 0 <= axis - np.flatnonzero(blue[:, 40:].any(axis=1)).max() < 5
+
+
+def test_names_of_curves_that_end_together_are_apart() -> None:
+    same = [0.4, 0.7, 0.9]
+    keys = ("accuracy", "val_accuracy", "loss", "val_loss")
+    image = picture(plot.curves(dict.fromkeys(keys, same), "same"))[:, :495]  # of the accuracy
+    # One curve covers the other, so all that is grey is its name.
+    grey, blue = ((image == bgr).all(axis=2) for bgr in ((0xB1, 0xA5, 0x9A), (0xEB, 0x6F, 0x1F)))
+    columns = np.flatnonzero(grey.any(axis=0))
+    beside = blue[:, columns[0] : columns[-1] + 1]
+    assert beside.any()
+    assert not (grey.any(axis=1) & beside.any(axis=1)).any()
+
+
+def picture(png: bytes) -> NDArray[np.uint8]:
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image.astype(np.uint8)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_evaluate_agrees_with_the_metrics(
     shutil.copytree(discs / "test", tmp_path / "other")
     (tmp_path / "other" / "red").rename(tmp_path / "other" / "purple")
     assert main(["evaluate", str(trained[0]), "--data", str(tmp_path / "other")]) == 2
-    assert "these are in one alone: purple, red" in capfd.readouterr().err
+    assert "in the data alone: purple; in the model alone: red" in capfd.readouterr().err
 
 
 @pytest.mark.slow
@@ -295,7 +295,7 @@ def leave_one_class(data: Path) -> None:
     ("spoil", "message"),
     [
         (shutil.rmtree, "there is no such folder"),
-        (take_a_class_from_test, "must hold the same classes, but these are in one alone: red"),
+        (take_a_class_from_test, "must hold the same classes, but in train/ alone: red"),
         (empty_a_class, "no image is in this class"),
         (leave_one_class, "at least two classes"),
     ],

@@ -197,7 +197,7 @@ def break_a_line(pets: Path) -> None:
         (lambda pets: (pets / "cat").rename(pets / "dog "), "differ in spaces at an end alone"),
         (
             other_case_in_test,
-            "train/ and test/ must hold the same classes, but these are in one alone: Cat, cat; "
+            "must hold the same classes, but in train/ alone: cat; in test/ alone: Cat; "
             "'cat' and 'Cat' differ in upper and lower case alone: rename one",
         ),
         (break_a_line, r"one line of text, and 'c\nat' is not: rename this folder"),
@@ -262,7 +262,7 @@ def test_what_would_fail_at_the_end_fails_before_the_training(pets: Path) -> Non
         f"{pets}.keras: this is a folder; the model needs the name of a file",
         f"{pets}/cat/0.png/model.keras: the model could not be written here: "
         f"[Errno 17] File exists: '{pets}/cat/0.png'",
-        rf"{pets}: a class name must be one line of text, and 'd\udcf6g' is not: rename this "
+        rf"{pets}: a class name must be UTF-8 text, and 'd\udcf6g' is not: rename this "
         "folder",
         f"{output.parent}: this folder was made, as there was none",
         "none of the training images of these classes can be read: cat",

@@ -219,5 +219,11 @@ def test_a_training_begins_with_another_model(discs: Path, tmp_path: Path) -> No
 
 
 def test_sizes_that_no_network_takes(discs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--data", str(discs), "--input-size", "8"]) == 2
-    assert "24 to 512 pixels a side, not 8: give another --input-size" in capsys.readouterr().err
+    assert main(["train", "--data", str(discs), "--input-size", "16"]) == 2
+    assert "24 to 512 pixels a side, not 16: give another --input-size" in capsys.readouterr().err
+    for side in ("0", "8", "513", "32.5"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["train", "--data", str(discs), "--input-size", side])
+        assert f"a whole number from 24 (accurate: 16) to 512, not '{side}'" in (
+            capsys.readouterr().err
+        )

@@ -77,10 +77,11 @@ def _promote(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
 
 def _describe(arguments: argparse.Namespace, interruption: Interruption) -> None:
-    from trainer.describe import describe, lines, read_labels
+    from trainer.describe import check_names, describe, lines, read_labels
 
     interruption.expect(arguments.output)
     names = read_labels(arguments.labels) if arguments.labels else tuple(arguments.names)
+    check_names(names, str(arguments.labels or "--names"))
     description = Description(names, arguments.scaling, arguments.output_kind)
     program = describe(arguments.model, description, arguments.output)
     print(f"saved {arguments.output}", *lines(program), sep="\n")

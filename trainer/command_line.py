@@ -32,6 +32,11 @@ def _checked(
 
 
 _positive = _checked(int, lambda value: value >= 1, "a whole number from 1 on")
+_side = _checked(
+    int,
+    lambda value: min(MIN_SIDE.values()) <= value <= MAX_SIDE,
+    f"a whole number from {MIN_SIDE['readme']} (accurate: {MIN_SIDE['accurate']}) to {MAX_SIDE}",
+)
 _seed = _checked(int, lambda value: 0 <= value < 1 << 32, "a whole number from 0 to 4294967295")
 _probability = _checked(float, lambda value: 0 <= value < 1, "from 0 to below 1, as 0.05")
 _share = _checked(float, lambda value: 0 < value <= 1, "above 0 and at most 1, as 0.99")
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default: readme)",
     )  # fmt: skip
     train.add_argument(
-        "--input-size", type=_positive, default=32, metavar="PIXELS",
+        "--input-size", type=_side, default=32, metavar="PIXELS",
         help="the side of the square that every image is scaled to: from "
         f"{MIN_SIDE['readme']} (accurate: {MIN_SIDE['accurate']}) to {MAX_SIDE} (default: 32)",
     )  # fmt: skip

@@ -137,7 +137,7 @@ def _check_test(folder: Path, names: Sequence[str]) -> None:
     if {*inside.folders} != {*names}:
         raise DataError(
             f"{shown(folder.parent)}: train/ and test/ must hold the same classes, but "
-            f"{difference(names, inside.folders)}"
+            f"{difference(names, inside.folders, ('in train/', 'in test/'))}"
         )
     _warn_of_strays(folder, inside.images)
 
@@ -159,16 +159,22 @@ def class_names(folder: Path) -> tuple[str, ...]:
         Contract(names, 1, 1, 1)
     except ModelError as error:
         raise DataError(f"{shown(folder)}: {error}: rename this folder") from None
+    check_apart(names, shown(folder))
+    _warn_of_strays(folder, images)
+    return names
+
+
+def check_apart(names: Sequence[str], where: str) -> None:
+    """Raise `DataError` if a person takes some of these names for the same; of such as differ in
+    case alone, only warn."""
     for one, other, how in look_alikes(names, names):
         if one > other:  # each pair comes both ways round
             continue
-        pair = f"{shown(folder)}: the classes {one!r} and {other!r} differ in {how} alone"
+        pair = f"{where}: the classes {one!r} and {other!r} differ in {how} alone"
         if how == CASE:  # as of letters: A and a
             log.warning("%s", pair)
         else:
             raise DataError(f"{pair}: rename one, or make them one")
-    _warn_of_strays(folder, images)
-    return names
 
 
 CASE, SPACES, ENCODING = "upper and lower case", "spaces at an end", "how Unicode encodes them"
@@ -188,11 +194,17 @@ def look_alikes(names: Sequence[str], others: Sequence[str]) -> Iterator[tuple[s
             yield from ((name, o, how) for o in like.get(key(name), ()) if o != name)
 
 
-def difference(names: Sequence[str], others: Sequence[str]) -> str:
-    """Which names are in one of two lists alone, and whether some of them only look different."""
-    alone = sorted({*names} ^ {*others})
-    text = f"these are in one alone: {_listed(alone)}"
-    mine, theirs = ([name for name in side if name in alone] for side in (names, others))
+def difference(names: Sequence[str], others: Sequence[str], places: tuple[str, str]) -> str:
+    """Which names are in one of two lists alone, and whether some of them only look different.
+
+    places: what the two lists are, as `in train/`.
+    """
+    mine, theirs = sorted({*names} - {*others}), sorted({*others} - {*names})
+    text = "; ".join(
+        f"{place} alone: {_listed(alone)}"
+        for place, alone in zip(places, (mine, theirs), strict=True)
+        if alone
+    )
     for one, other, how in look_alikes(mine, theirs):
         text += f"; {one!r} and {other!r} differ in {how} alone: rename one"
     return text

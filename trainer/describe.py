@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from classifier import archive, modelfile
 from classifier import contract as contracts
-from classifier import modelfile
 from classifier.compile import Program, compiled
-from classifier.contract import Description
+from classifier.contract import Contract, Description, first
 from classifier.durable import name_new
 from classifier.errors import ModelError
+from classifier.trust import replaceable
+from trainer.data import check_apart
 from trainer.errors import DataError, TrainerError
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 20  # of a file of names; a contract may have no more
 
@@ -32,9 +38,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
         if len(content) > MAX_BYTES:
             raise DataError(f"{path}: is too large to be a list of class names")
         text = content.decode("utf-8-sig")
-        if path.suffix.lower() != ".json":
-            return tuple(line.strip() for line in text.split("\n") if line.strip())
-        names = _in_order(json.loads(text))
+        names = (
+            _in_order(json.loads(text)) if path.suffix.lower() == ".json" else _lines(text, path)
+        )
     except OSError as error:
         raise DataError(f"{path}: the class names cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -46,7 +52,27 @@ def read_labels(path: Path) -> tuple[str, ...]:
             f'{path}: must hold ["cat", "dog"], {{"0": "cat", "1": "dog"}} or '
             '{"cat": 0, "dog": 1}: a name for every output, counted from 0'
         )
+    if not names:
+        raise DataError(f"{path}: there is no class name in it")
     return names
+
+
+def _lines(text: str, path: Path) -> tuple[str, ...]:
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    if blank := [str(number) for number, line in enumerate(lines, 1) if not line]:
+        log.warning("%s: not counted as classes, because they are blank: lines %s", path,
+                    ", ".join(blank))  # fmt: skip
+    return tuple(line for line in lines if line)
+
+
+def check_names(names: tuple[str, ...], where: str) -> None:
+    """Raise `DataError` if classes cannot be called so, whatever the model: told before it is
+    compiled. where: who gave the names."""
+    try:
+        Contract(names, 1, 1, 1)
+    except ModelError as error:
+        raise DataError(f"{where}: {error}") from None
+    check_apart(names, where)
 
 
 def _in_order(said: Any) -> tuple[str, ...] | None:
@@ -64,7 +90,7 @@ def _in_order(said: Any) -> tuple[str, ...] | None:
 def describe(
     model: Path, description: Description, output: Path, cache: Path | None = None
 ) -> Program:
-    """Write `output`, a copy of a model with its contract inside; the copy, as it will be served.
+    """Write `output`, a copy of a model with its contract inside; its program and its digest.
 
     What the description does not say is read off the network, in the process that compiles it.
     cache: a folder for compiled programs; the user's cache folder by default.
@@ -76,6 +102,8 @@ def describe(
         raise TrainerError(f"--output {output}: a model file's name ends in .keras")
     if not output.parent.is_dir():
         raise TrainerError(f"--output {output}: there is no such folder: make it")
+    if how := replaceable(output):
+        raise TrainerError(f"--output {output}: {how}")
     _refuse_existing(output)
     _refuse_described(model)
     folder = cache or Path.home() / ".cache" / "classifyd"
@@ -84,7 +112,9 @@ def describe(
         draft = Path(drafts) / output.name
         with modelfile.opened(model) as (file, _):
             contracts.add(file, program.digest, draft, program.contract)
-        described = compiled(draft, folder)  # as serving opens it
+        # Its network is the one that was compiled, byte for byte, and so it is not compiled again.
+        archive.check(draft)
+        described = replace(program, digest=modelfile.digest_of(draft))
         try:
             name_new(draft, output)
         except FileExistsError:
@@ -106,8 +136,8 @@ def _refuse_described(model: Path) -> None:
         raise ModelError(f"{model}: {error}") from None
     if own is not None:
         raise TrainerError(
-            f"{model}: it says itself what its classes are called ({', '.join(own.labels[:3])}"
-            f"{', ...' if len(own.labels) > 3 else ''}), and runs as it is"
+            f"{model}: it says itself what its classes are called ({first(own.labels)}), and runs "
+            "as it is"
         )
 
 

@@ -29,7 +29,8 @@ def labelled(data: str, contract: Contract) -> tuple[tuple[str, ...], Samples]:
     names, samples, are_apart = load_to_measure(data, shape)
     if set(names) != set(contract.labels):
         raise DataError(
-            f"{data}: its classes are not the model's; {difference(names, contract.labels)}"
+            f"{data}: its classes are not the model's; "
+            f"{difference(names, contract.labels, ('in the data', 'in the model'))}"
         )
     if not are_apart:
         log.warning(

@@ -21,7 +21,7 @@ def files(found: Findings) -> dict[str, bytes]:
     plots = {
         "confusion.png": report_plots.confusion(found.confusion, evaluation.contract.labels),
         "reliability.png": report_plots.reliability(found.calibrated, found.raw),
-        "coverage.png": report_plots.coverage(found.curve, found.point),
+        "coverage.png": report_plots.coverage(found.curve, found.point, found.suggested),
         "worst.png": report_plots.worst(evaluation.worst),
     }
     said = metrics(found)

@@ -11,6 +11,12 @@ from trainer.findings import strange_columns
 
 MOST_OFTEN = 5  # confusions that are named
 LISTED = 100  # images that were left out
+SHOWN = {
+    "confusion.png": "Matrix: how many images of each class were taken for which class",
+    "reliability.png": "Bars: the share of right answers for each confidence",
+    "coverage.png": "Curve: the share of right answers, if only the surest are taken",
+    "worst.png": "Pictures: the mistakes made with most confidence",
+}
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1f2933; background: #fff; margin: 2.5rem auto;
   max-width: 52rem; padding: 0 1.2rem; }
@@ -34,7 +40,7 @@ def page(said: dict[str, Any], plots: Mapping[str, bytes]) -> str:
     said: what metrics.json holds. plots: name ▸ PNG.
     """
     pictures = {
-        name: '<div class="wide"><img alt="" src="data:image/png;base64,'
+        name: f'<div class="wide"><img alt="{SHOWN[name]}" src="data:image/png;base64,'
         f'{base64.b64encode(content).decode()}"></div>'
         for name, content in plots.items()
     }
@@ -185,11 +191,14 @@ def _strange(said: dict[str, Any]) -> str:
             "<p>This model has no threshold for strange images: in use, it answers them with one "
             "of its classes, and only <code>min_confidence</code> can catch them.</p>"
         )
+    score = (
+        "the same score" if "threshold" in columns else "how much it looks like any class at all"
+    )
     meanings = {
         "threshold": "<b>threshold</b>: by the model's own threshold, as in use; "
         f"{_percent(strange['known_passing'])} of the labelled images pass it.",
-        "energy": "<b>energy</b>: the same score, at the threshold that 95% of these labelled "
-        "images pass (FPR95).",
+        "energy": f"<b>energy</b>: {score}, at the threshold that 95% of these labelled images "
+        "pass (FPR95).",
         "confidence": "<b>confidence</b>: if the confidence of the answer decided, again where 95% "
         "of the labelled images pass; for comparison.",
     }

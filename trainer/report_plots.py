@@ -24,6 +24,7 @@ LONGEST_NAME = 22  # characters of a class name that are shown
 NUMBERED = 25  # with more classes, a confusion matrix shows colours alone
 NAMED = 130  # and with more than these, no names
 COLUMNS = 4  # of pictures
+LEAST_SPAN = 0.05  # of rightness that is shown: less would make a matter of hairs
 TELLING = 10  # images of a bin, below which its interval says nothing
 MISSING_GLYPH = "\N{REPLACEMENT CHARACTER}"
 
@@ -145,33 +146,47 @@ def reliability(found: Reliability, before: Reliability | None) -> bytes:
     return _png(figure)
 
 
-def coverage(curve: Coverage, point: OperatingPoint | None) -> bytes:
-    """How right the answers are if only the most confident ones are taken."""
-    figure = _figure(6.4, 4.2)
+def coverage(
+    curve: Coverage, point: OperatingPoint | None, suggested: OperatingPoint | None
+) -> bytes:
+    """How right the answers are if only the most confident ones are taken.
+
+    point: the `min_confidence` picked on these images, suggested: the one picked in training;
+    None: there is none.
+    """
+    figure = _figure(6.4, 4.8)
     axes = figure.subplots()
-    axes.plot(curve.coverage, curve.accuracy, color=ACCENT, linewidth=1.8, clip_on=False)
-    axes.plot(
-        curve.coverage[-1], curve.accuracy[-1], "o", color=ACCENT, markersize=6, clip_on=False,
-        label=f"all are answered: {_percent(float(curve.accuracy[-1]))} are right",
-    )  # fmt: skip
-    if point is not None:
-        axes.plot(
-            point.coverage, point.precision, "D", color=WRONG, markersize=6, clip_on=False,
-            label=f"min_confidence {point.min_confidence}: {_percent(point.coverage)} are "
-            f"answered, {_percent(point.precision)} of these right",
-        )  # fmt: skip
+    axes.plot(curve.coverage, curve.accuracy, color=ACCENT, linewidth=1.8)
+    right = float(curve.accuracy[-1])
+    # Each fits into the one before it, so that all can be seen where they lie on each other.
+    words = f"all are answered: {_percent(right)} are right"
+    marks = [(1.0, right, "o", 12.0, "none", ACCENT, words)]
+    for picked, sign, size, fill, colour, by in (
+        (suggested, "s", 7.5, "none", INK, "as training suggests"),
+        (point, "D", 4.5, WRONG, WRONG, "picked on these images"),
+    ):
+        if picked is not None:
+            words = (
+                f"min_confidence {picked.min_confidence}, {by}: {_percent(picked.coverage)} are "
+                f"answered, {_percent(picked.precision)} of these right"
+            )
+            marks.append((picked.coverage, picked.precision, sign, size, fill, colour, words))
+    for x, y, sign, size, fill, colour, label in marks:
+        axes.plot(x, y, sign, color=colour, markersize=size, markerfacecolor=fill,
+                  markeredgewidth=1.6, linestyle="none", clip_on=False, label=label)  # fmt: skip
     _dress(axes, "What leaving out the unsure answers gains", "share of images that is answered",
            "share of these answers that is right")  # fmt: skip
     # The first few images say little, and one mistake among them would flatten all the rest.
     settled = curve.accuracy[curve.coverage >= 0.02]
-    lowest = float((settled if len(settled) else curve.accuracy).min())
-    axes.set_ylim(max(0.0, lowest - 0.35 * (1.02 - lowest)), 1 + 0.03 * (1.02 - lowest))
+    lowest = min(float(settled.min(initial=1)), *(mark[1] for mark in marks))
+    bottom = max(0.0, min(lowest - 0.1 * (1.02 - lowest), 1 - LEAST_SPAN))
+    axes.set_ylim(bottom, 1 + 0.03 * (1 - bottom))
     axes.set_xlim(0, 1)
-    axes.legend(fontsize=8.5, frameon=False, loc="lower left")
+    # Below, where no curve can run into it.
+    figure.legend(fontsize=8.5, frameon=False, loc="outside lower left")
     axes.grid(color=GRID)
-    span = axes.get_ylim()[1] - axes.get_ylim()[0]
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if span > 0.05 else 1))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
     return _png(figure)
 
 
