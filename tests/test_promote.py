@@ -177,9 +177,8 @@ def test_models_that_cannot_be_compared(
     current.parent.mkdir()
     shutil.copy(shipped_model, current)
     assert promote("right", current) == 2
-    assert "do not tell the same classes apart; these are in one alone: airplane," in (
-        capsys.readouterr().err
-    )
+    sides = f"in {home}/right.keras alone: blue, green, red; in {current} alone: airplane,"
+    assert f"do not tell the same classes apart; {sides}" in capsys.readouterr().err
     assert promote("missing", current) == 2
     assert f"{home}/missing.keras: there is no model here" in capsys.readouterr().err
     assert current.read_bytes() == shipped_model.read_bytes()
@@ -255,9 +254,10 @@ def test_what_an_interrupted_promote_has_done(
 
 def test_an_image_that_is_exchanged_between_the_two_looks(
     home: Path, current: Path, data: Path, tmp_path: Path, promote,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Models of two sizes look at the images one after the other; each says so before it does."""
+    """Models of two sizes look at the images one after the other; each says what it left out."""
     serve(home, "never_red", current)
     mine = tmp_path / "colours"
     shutil.copytree(data, mine)
@@ -265,16 +265,16 @@ def test_an_image_that_is_exchanged_between_the_two_looks(
     class Exchanging(logging.Handler):
         looks = 0
 
-        def emit(self, _: logging.LogRecord) -> None:
-            self.looks += 1
-            if self.looks == 2:
+        def emit(self, record: logging.LogRecord) -> None:
+            if "half.png" in record.getMessage():
+                self.looks += 1
                 draw(mine / "red" / "0.png", "red", 1000)
 
     exchanging = Exchanging()
-    looked = logging.getLogger("trainer.labelled")
-    monkeypatch.setattr(looked, "handlers", [exchanging])
+    monkeypatch.setattr(logging.getLogger("trainer.screening"), "handlers", [exchanging])
     assert promote("right", current, "--data", str(mine)) == 2
     assert exchanging.looks == 2
+    assert caplog.text.count("it has no test/") == 1
     assert f"{mine}: images came, went or changed meanwhile" in capsys.readouterr().err
 
 

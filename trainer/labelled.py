@@ -20,10 +20,13 @@ from trainer.screening import tell_shrunk
 log = logging.getLogger(__name__)
 
 
-def labelled(data: str, contract: Contract) -> tuple[tuple[str, ...], Samples]:
+def labelled(
+    data: str, contract: Contract, *, again: bool = False
+) -> tuple[tuple[str, ...], Samples]:
     """The names of the classes, and the images in the size of a model.
 
-    data: `cifar10`, or a folder. Its `test/` is taken if it has one, else all of it.
+    data: `cifar10`, or a folder. Its `test/` is taken if it has one, else all of it. again: the
+    user was told already if it has none.
     """
     shape = (contract.height, contract.width, contract.channels)
     names, samples, are_apart = load_to_measure(data, shape)
@@ -32,7 +35,7 @@ def labelled(data: str, contract: Contract) -> tuple[tuple[str, ...], Samples]:
             f"{data}: its classes are not the model's; "
             f"{difference(names, contract.labels, ('in the data', 'in the model'))}"
         )
-    if not are_apart:
+    if not (are_apart or again):
         log.warning(
             "%s: it has no test/, so all its images are measured. If the model has learnt from "
             "them, it looks better than it is",

@@ -54,7 +54,9 @@ def claimed(output: Path) -> Iterator[None]:
             "another file"
         ) from None
     except OSError as error:
-        raise TrainerError(f"{output}: the model could not be written here: {error}") from None
+        raise TrainerError(
+            f"{output}: the model could not be written here: {error.strerror}"
+        ) from None
     try:
         _sweep(output)
         yield

@@ -23,6 +23,7 @@ from classifier.errors import ModelError
 from classifier.inherit import inherit
 from classifier.scores import to_probabilities
 from trainer.compare import Comparison, Flags, change, compare, losses, table
+from trainer.data import difference
 from trainer.errors import DataError, RefusedError, TrainerError
 from trainer.findings import suggested_min_confidence
 from trainer.labelled import in_output_order, labelled, outputs_of
@@ -117,10 +118,11 @@ def _advice(contract: Contract) -> str:
 
 
 def _refuse_unlike(new: Contract, candidate: Path, old: Contract, current: Path) -> None:
-    if differing := sorted({*new.labels} ^ {*old.labels}):
+    if {*new.labels} != {*old.labels}:
+        places = f"in {candidate}", f"in {current}"
         raise DataError(
-            f"{candidate} and {current} do not tell the same classes apart; these are in one "
-            f"alone: {', '.join(differing)}"
+            "the two models do not tell the same classes apart; "
+            f"{difference(new.labels, old.labels, places)}"
         )
     if old.energy_threshold is not None and new.energy_threshold is None:
         raise RefusedError(
@@ -150,7 +152,7 @@ def _compared(
     names, samples = labelled(data, old.contract)
     of_new = samples
     if _shape(new) != _shape(old):
-        _, of_new = labelled(data, new.contract)
+        _, of_new = labelled(data, new.contract, again=True)
         if of_new.fingerprint != samples.fingerprint:
             raise DataError(f"{data}: images came, went or changed meanwhile: start again")
     return compare(
