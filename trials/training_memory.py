@@ -21,7 +21,8 @@ DISTINCT = 300  # pictures; each has many names, as hard links take no room on t
 CLASSES = 5
 FEW, MOST_KEPT, MANY = 20_000, 80_000, 200_000  # files; pixels of the second just fit
 SHORT_FEW, SHORT_MANY = 2_000, 12_000
-TOTAL_MB, GROWTH_MB = 1500, 150
+# The accurate network holds 500 images of 32x32 at every one of its layers.
+TOTAL_MB, GROWTH_MB = {"readme": 1500, "accurate": 2500}, 150
 LARGER = (("accurate", 32), ("accurate", 64), ("readme", 256))  # network, side in pixels
 SOME = 2_500  # files, from which the accurate network takes as many first filters as it ever does
 SHORT_GROWTH_MB = 8  # for names, labels and digests of 10,000 more; their pixels are 31
@@ -130,14 +131,15 @@ def training(work: Path, data: Path) -> Report:
     assert growth < GROWTH_MB, f"it grew by {growth:,.0f} MB"
     kept = trained(work, data, MANY, command=["-c", KEEP_ALL])[0] - peaks[FEW]
     assert kept > GROWTH_MB, f"with all pixels kept it grew by {kept:,.0f} MB only"
-    highest = max(peaks.values())
+    highest = {"readme": max(peaks.values()), "accurate": 0.0}
     for network, side in LARGER:
         found, row = trained(work, work / "some", SOME, network, side)
         rows.append(row)
-        highest = max(highest, found)
-    assert highest < TOTAL_MB, f"{highest:,.0f} MB"
+        highest[network] = max(highest[network], found)
+    for network, most in highest.items():
+        assert most < TOTAL_MB[network], f"{network}: {most:,.0f} MB"
     at_once = trained(work, work / "some", SOME, *LARGER[-1], ["-c", ALWAYS_256])[0]
-    assert at_once > TOTAL_MB, f"with 256 images at once it took {at_once:,.0f} MB only"
+    assert at_once > TOTAL_MB["readme"], f"with 256 images at once it took {at_once:,.0f} MB only"
     return Report(
         title="Memory of a training does not grow with the number of images, nor with their size",
         done="`classifyd-train train --epochs 1` with its default network on folders of "
@@ -146,7 +148,8 @@ def training(work: Path, data: Path) -> Report:
         f"kept where they take 256 MB at most, so those of {MOST_KEPT:,} are, and of {MANY:,} not. "
         f"Then with `--network` and `--input-size`, {SOME:,} files.",
         result=f"{peaks[FEW]:,.0f} MB with {FEW:,} files, {peaks[MANY]:,.0f} MB with {MANY:,}, and "
-        f"never more than {highest:,.0f} MB.",
+        f"never more than {highest['readme']:,.0f} MB; the accurate network takes "
+        f"{highest['accurate']:,.0f} MB.",
         control=f"all decoded pixels are kept: from {FEW:,} to {MANY:,} files it grows by "
         f"{kept:,.0f} MB. 256 images are looked at together whatever their size: "
         f"{at_once:,.0f} MB.",
