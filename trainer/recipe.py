@@ -11,7 +11,7 @@ NetworkName = Literal["readme", "accurate"]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 EPOCHS: dict[NetworkName, int] = {"readme": 10, "accurate": 12}
 # A small data set is gone through more often: this many batches make a training.
-STEPS: dict[NetworkName, int] = {"readme": 8000, "accurate": 400}
+STEPS: dict[NetworkName, int] = {"readme": 8000, "accurate": 1000}
 FEW = 10_000  # images; fewer are learnt by heart unless they look different every time
 FULL_BATCH = 500  # of the accurate network; its rates are for this size
 MIN_SIDE = {"readme": 24, "accurate": 16}  # pixels that are left after all its pooling
