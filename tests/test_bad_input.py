@@ -229,7 +229,7 @@ def test_broken_models(project: Project, shipped_model: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": ["cat", "dog"]}, "2 class names (cat, dog, ...), but the network has 10"),
+        ({"labels": ["cat", "dog"]}, "2 class names (cat, dog), but the network has 10"),
         ({"height": 64}, "promises an input of [64, 32, 3]"),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_disk_that_takes_no_more_leaves_the_old_report(
         capture_output=True, text=True, check=False, preexec_fn=small_files_only,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("classifyd-train: [Errno 27] File too large")
+    assert done.stderr.splitlines()[-1] == f"classifyd-train: {folder}: File too large"
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(
         REPORT, "old"
     )

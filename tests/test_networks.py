@@ -129,7 +129,8 @@ with tempfile.TemporaryDirectory() as folder:
 
     large = Watched(np.zeros((20, 128, 128, 3), np.uint8), np.arange(20) % 2)
     asked = []
-    fit._new_network(recipe_for(20, "accurate", shape=(128, 128, 3)), 2, large)
+    for part in fit._sample(large, recipe_for(20, "accurate", shape=(128, 128, 3))):
+        assert len(part)
     assert max(asked) == 16, asked
     asked = []
     recipe = recipe_for(4, shape=(128, 128, 3), epochs=1)

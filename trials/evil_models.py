@@ -115,7 +115,7 @@ def _refusal(model: Path, cache: Path, pin: str | None, *, in_process: bool) -> 
     converter: Any = compiler._convert
     if in_process:
 
-        def converter(draft: Path, said: str, cancelled: Callable[[], bool]) -> None:  # noqa: ARG001
+        def converter(draft: Path, said: str, cancelled: Callable[[], bool], held: int) -> None:  # noqa: ARG001
             convert(draft / compiler.MODEL, draft, None)
 
     try:
@@ -135,7 +135,7 @@ def _swapped(folder: Path, good: dict[str, bytes]) -> str:
     model, evil = folder / "model.keras", written(folder, with_layer(good, lambda_layer()))
     converted = []
 
-    def swap_first(draft: Path, said: str, cancelled: Callable[[], bool]) -> None:  # noqa: ARG001
+    def swap_first(draft: Path, said: str, cancelled: Callable[[], bool], held: int) -> None:  # noqa: ARG001
         shutil.copy(evil, model)
         converted.append(modelfile.digest_of(draft / compiler.MODEL))
         raise CancelledError
