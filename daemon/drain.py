@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from daemon.jobs import Outcome
+from daemon.jobs import Job, Outcome
 from daemon.journal import Journal, Published
 from daemon.pool import Pool
 from daemon.results import ResultsFile
@@ -66,12 +66,14 @@ class Drain:
 
     def _submit(self, now: float) -> None:
         while self._pool.room:
+            workers = max(1, self._pool.idle_workers)
             jobs = self._journal.claim(
-                self._batch_size, self._pool.in_hand, retry_seconds=self._retry_seconds
+                workers * self._batch_size, self._pool.in_hand, retry_seconds=self._retry_seconds
             )
             if not jobs or (len(jobs) < self._batch_size and not self._may_be_small(now)):
                 break
-            self._pool.submit(jobs)
+            for batch in shared_out(jobs, workers):
+                self._pool.submit(batch)
             self._deadline = None
 
     def _may_be_small(self, now: float) -> bool:
@@ -82,6 +84,12 @@ class Drain:
         if self._deadline is None:
             self._deadline = now + self._wait_seconds
         return now >= self._deadline
+
+
+def shared_out(jobs: list[Job], workers: int) -> list[list[Job]]:
+    """As even as can be: a few photos of many megapixels keep one processor busy for seconds."""
+    size = -(-len(jobs) // workers)
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
 
 
 def _news(outcomes: list[Outcome], published: list[Published]) -> list[Outcome]:
