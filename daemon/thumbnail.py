@@ -1,25 +1,19 @@
 """Annotated thumbnails: a picture, its label and confidence, and the runners-up as bars.
 
-Matplotlib draws all shapes and text, each only once; a render copies their pixels together.
+All shapes and text are drawn only once; a render copies their pixels together.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, get_font
-from matplotlib.patches import FancyBboxPatch
-from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
+
+from daemon.drawing import TextStyle, add_box, canvas, drawn_text
 
 # All lengths are in pixels, all positions from the top left corner. Below the picture is the panel;
 # its rows are placed from its own top.
@@ -34,7 +28,7 @@ RUNNER_RADIUS = 2
 BOTTOM = 5
 GAP = 6
 PAD = 5  # between the ends of a runner-up's row and its text
-CHIP_WIDTH, CHIP_HEIGHT = 54, 20
+CHIP_WIDTH = 54
 VERDICT_WIDTH = 108  # of "uncertain >99%"
 SHARE_WIDTH = 36
 
@@ -48,9 +42,6 @@ SURE_FROM, MIDDLING_FROM = 0.8, 0.5
 # Enlarged this much or more, pixels are shown as what they are: hard squares, all of one size.
 HARD_FROM = 3
 
-FONTS = Path(mpl.get_data_path(), "fonts", "ttf")  # matplotlib's own: the same on any machine
-MISSING_GLYPH = "\N{REPLACEMENT CHARACTER}"
-JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # invisible, but shape Persian or Hindi
 LONGEST_TEXT = 128  # characters; more never fits, and would only fatten the cache's keys
 CACHED_TEXTS = 4096  # of 15 KB at most; a model with 1000 classes needs 3400
 
@@ -61,20 +52,6 @@ JPEG = (
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 )
-
-
-class TextStyle(NamedTuple):
-    """How a text looks and the pixels it may take; hashable, as part of the cache's key."""
-
-    width: int
-    height: int
-    baseline: int  # above the bottom edge
-    font_size: int
-    colour: str
-    paper: str = PANEL
-    bold: bool = True
-    align: str = "left"
-    chip: str = ""  # colour of a rounded box around the text
 
 
 class Look(NamedTuple):
@@ -93,6 +70,7 @@ LABEL = TextStyle(
     baseline=9,
     font_size=15,
     colour=BRIGHT,
+    paper=PANEL,
 )
 
 
@@ -139,7 +117,7 @@ class Thumbnailer:
             for accent in (SURE, MIDDLING, UNSURE, UNCERTAIN)
         }
         self._runner_bar = _draw_bar(RUNNER_HEIGHT, RUNNER_RADIUS, RUNNER_BAR, RUNNER_TRACK)
-        self._text = lru_cache(maxsize=CACHED_TEXTS)(_draw_text)
+        self._text = lru_cache(maxsize=CACHED_TEXTS)(drawn_text)
 
     def render(
         self,
@@ -229,87 +207,20 @@ def _cut_bar(bar: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
     return np.hstack((bar[:, :body], bar[:, width - length + body :]))
 
 
-def _canvas(width: int, height: int, background: str) -> FigureCanvasAgg:
-    # At 72 dots per inch a point is a pixel.
-    return FigureCanvasAgg(Figure((width / 72, height / 72), dpi=72, facecolor=background))
-
-
-def _pixels(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
-    """The drawn canvas, uint8 (rows, columns, 3), BGR."""
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[:, :, 2::-1].copy()
-
-
-def _add_box(
-    canvas: FigureCanvasAgg, colour: str, box: tuple[int, int, int, int], radius: float = 0
-) -> None:
-    """box: left, top, width and height."""
-    left, top, width, height = box
-    patch = FancyBboxPatch(
-        (left, canvas.figure.bbox.height - top - height),  # matplotlib counts from the bottom
-        width,
-        height,
-        boxstyle=f"round,pad=0,rounding_size={radius}" if radius else "square,pad=0",
-        facecolor=colour,
-        edgecolor="none",
-        transform=IdentityTransform(),
-    )
-    canvas.figure.add_artist(patch)
-
-
 def _draw_template(runners: int, banner: str) -> NDArray[np.uint8]:
     """What thumbnails with as many runners-up have in common."""
-    canvas = _canvas(SIZE, SIZE, BACKDROP)
+    drawn = canvas(SIZE, SIZE, BACKDROP)
     top = _panel_top(runners)
-    _add_box(canvas, PANEL, (0, top, SIZE, SIZE - top))
-    _add_box(canvas, banner, (0, top, SIZE, HEADLINE_HEIGHT))
-    _add_box(canvas, TRACK, (MARGIN, top + BAR_TOP, INNER, BAR_HEIGHT), BAR_HEIGHT / 2)
+    add_box(drawn, PANEL, (0, top, SIZE, SIZE - top))
+    add_box(drawn, banner, (0, top, SIZE, HEADLINE_HEIGHT))
+    add_box(drawn, TRACK, (MARGIN, top + BAR_TOP, INNER, BAR_HEIGHT), BAR_HEIGHT / 2)
     for row in range(runners):
         row_top = top + RUNNERS_TOP + row * RUNNER_PITCH
-        _add_box(canvas, RUNNER_TRACK, (MARGIN, row_top, INNER, RUNNER_HEIGHT), RUNNER_RADIUS)
-    return _pixels(canvas)
+        add_box(drawn, RUNNER_TRACK, (MARGIN, row_top, INNER, RUNNER_HEIGHT), RUNNER_RADIUS)
+    return drawn
 
 
 def _draw_bar(height: int, radius: float, colour: str, track: str) -> NDArray[np.uint8]:
-    canvas = _canvas(INNER, height, track)
-    _add_box(canvas, colour, (0, 0, INNER, height), radius)
-    return _pixels(canvas)
-
-
-def _draw_text(text: str, style: TextStyle) -> NDArray[np.uint8]:
-    """The text on one line, cut to its place: uint8 (style.height, style.width, 3), BGR."""
-    canvas = _canvas(style.width, style.height, style.paper)
-    if style.chip:
-        top = (style.height - CHIP_HEIGHT) // 2
-        _add_box(canvas, style.chip, (0, top, style.width, CHIP_HEIGHT), radius=CHIP_HEIGHT / 2)
-    file = FONTS / ("DejaVuSans-Bold.ttf" if style.bold else "DejaVuSans.ttf")
-    font = FontProperties(fname=file, size=style.font_size)
-    glyph = get_font(str(file)).get_char_index
-
-    def drawable(character: str) -> bool:
-        return (character.isprintable() or character in JOINERS) and glyph(ord(character)) != 0
-
-    # Characters without a glyph would make matplotlib warn, and a line break make two lines.
-    text = "".join(c if drawable(c) else MISSING_GLYPH for c in " ".join(text.split()))
-
-    def too_wide(shown: str) -> bool:
-        width, _, _ = canvas.get_renderer().get_text_width_height_descent(shown, font, False)
-        return bool(width > style.width)
-
-    def shortened(length: int) -> str:
-        return text[:length].rstrip(" _-") + "…"
-
-    if too_wide(text):
-        lengths = range(1, len(text))
-        text = shortened(bisect_left(lengths, True, key=lambda n: too_wide(shortened(n))))
-    canvas.figure.text(
-        {"left": 0.0, "center": 0.5, "right": 1.0}[style.align],
-        style.baseline / style.height,
-        text,
-        color=style.colour,
-        fontproperties=font,
-        horizontalalignment=style.align,
-        parse_math=False,
-        usetex=False,
-    )
-    return _pixels(canvas)
+    drawn = canvas(INNER, height, track)
+    add_box(drawn, colour, (0, 0, INNER, height), radius)
+    return drawn

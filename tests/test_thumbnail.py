@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from daemon import thumbnail
+from daemon.drawing import TextStyle, drawn_text
 from daemon.thumbnail import INNER, LABEL, MARGIN, NAME, PAD, Thumbnailer
 
 RUNNERS = [("dog", 0.2), ("frog", 0.1), ("ship", 0.05)]
@@ -135,11 +136,11 @@ def test_percent_claims_no_certainty_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("style", [LABEL, thumbnail.UNCERTAIN_LOOK.label, NAME])
-def test_long_text_is_cut_with_an_ellipsis(style: thumbnail.TextStyle) -> None:
-    drawn = thumbnail._draw_text("abc" * 40, style)
+def test_long_text_is_cut_with_an_ellipsis(style: TextStyle) -> None:
+    drawn = drawn_text("abc" * 40, style)
 
     def fits(text: str) -> bool:
-        with_more_room = thumbnail._draw_text(text, style._replace(width=2 * style.width))
+        with_more_room = drawn_text(text, style._replace(width=2 * style.width))
         inside, beyond = np.split(with_more_room, [style.width], axis=1)
         return bool((inside == drawn).all() and (beyond == beyond[0, 0]).all())
 
@@ -168,8 +169,8 @@ def test_odd_text_stays_in_its_place(thumbnailer: Thumbnailer, text: str, uncert
 
 def test_newline_is_a_space_and_math_is_text_and_joiners_are_invisible() -> None:
     for text, same in [("a\r\nb", "a b"), ("a\u200cb", "ab")]:
-        assert (thumbnail._draw_text(text, NAME) == thumbnail._draw_text(same, NAME)).all()
-    assert (thumbnail._draw_text("$a$", NAME) != thumbnail._draw_text("a", NAME)).any()
+        assert (drawn_text(text, NAME) == drawn_text(same, NAME)).all()
+    assert (drawn_text("$a$", NAME) != drawn_text("a", NAME)).any()
 
 
 def test_same_input_gives_the_same_bytes(thumbnailer: Thumbnailer) -> None:
