@@ -1,9 +1,9 @@
 """The compiler itself: `python -m classifier.convert FOLDER DESCRIPTION PARENT`, run by `compile`.
 
 FOLDER holds model.keras, and is where the program goes. PARENT is the id of the process that runs
-it, with which it ends. It is a process of its own because it
-imports TensorFlow, which nothing else here needs, and because it is the first to look into a model
-that may come from anywhere: see `limits`.
+it, with which it ends. It is a process of its own because it imports TensorFlow, which nothing else
+here needs, and because it is the first to look into a model that may come from anywhere: see
+`limits`.
 """
 
 from __future__ import annotations

