@@ -16,11 +16,11 @@ from typing import Any
 from classifier.read import Signature
 from daemon.jobs import Job, Outcome, identifier, thumbnail_of
 from daemon.messages import Ready, Trouble
-from daemon.row import CONTROL, Row, escape
+from daemon.row import Row, escape, is_clean
 
 # Of an answer, besides and for every image: a path of 4096 bytes that are all escaped takes 20 kB.
 BASE_BYTES, IMAGE_BYTES = 1 << 20, 1 << 16
-NUMBERS = ("width", "height", "bytes")
+WIDTH, BYTES = Row._fields.index("width"), Row._fields.index("bytes")  # the numbers of a row
 SHA256 = re.compile("(?:[0-9a-f]{64})?")
 CONFIDENCE = re.compile(r"(?:[01]\.[0-9]{4})?")
 
@@ -84,14 +84,15 @@ def _row(said: Any, job: Job, model: str) -> Row | None:
 
 
 def _is_sound(row: Row, job: Job, model: str) -> bool:
-    for name, value in zip(Row._fields, row, strict=True):
-        if name in NUMBERS:
-            if value is not None and not _is_int(value):
-                return False
-        elif not isinstance(value, str) or CONTROL.search(value):
-            return False
+    """Whether every cell is of its kind, and what can be known of the row is so."""
+    try:
+        texts = "".join(row[:WIDTH] + row[BYTES + 1 :])  # type: ignore[arg-type]
+    except TypeError:  # one of them is none
+        return False
     return (
-        row.path == escape(job.path)
+        is_clean(texts)
+        and all(number is None or _is_int(number) for number in row[WIDTH : BYTES + 1])
+        and row.path == escape(job.path)
         and row.model == model
         and row.seen_at == job.seen_at
         and row.status in ("classified", "uncertain", "failed")

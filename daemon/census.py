@@ -125,9 +125,12 @@ class Census(Database):
         )
         return bool(self._number(query, path))
 
-    def seq_of(self, identifier: str) -> int | None:
-        """The number of the row with this id."""
-        row = self._db.execute("SELECT seq FROM results WHERE id = ?", (identifier,)).fetchone()
+    def seq_of(self, path: bytes, sha256: str, identifier: str) -> int | None:
+        """The number of the row of a file's content with this id."""
+        row = self._db.execute(
+            "SELECT seq FROM results WHERE path = ? AND sha256 = ? AND id = ?",
+            (path, sha256, identifier),
+        ).fetchone()
         return None if row is None else int(row[0])
 
     def thumbnails(self) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ class Job(NamedTuple):
     signature: Signature  # as it was seen
     attempt: int
     seen_at: str
-    known: frozenset[str]  # newest contents (SHA-256) of this path that have a row already
+    known: frozenset[str]  # contents (SHA-256) of this path with a row, or a hundred of them
     root: int = 0  # how much of the path is the watched folder
     verdict: str = ""  # why it has failed already; it is read once more only for its digest
 

@@ -14,7 +14,8 @@ import math
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from classifier.read import Signature
 from daemon.census import Census, Priority
@@ -22,13 +23,33 @@ from daemon.errors import JournalDamagedError, JournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.row import Row, line
 
+AT_ONCE = 500  # paths in one query; a part of SQLite's limit
 AGAIN_AT_ONCE = 1000
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
+NONE: frozenset[str] = frozenset()
 
 ARRIVE = (
     "INSERT OR {} INTO arrivals (path, root, size, mtime_ns, ctime_ns, priority, attempt, seen_at, "
     "not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
 )
+
+CLAIM = (
+    "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at, "
+    "EXISTS (SELECT 1 FROM results WHERE path = arrivals.path) "
+    "FROM arrivals WHERE not_before <= ? OR not_before > ? ORDER BY priority, seq LIMIT ?"
+)
+# The present content of a file and some of those before it, in no order: nothing is sorted of what
+# may be a million rows, of a camera that writes one name over and over. If the file is tried again,
+# a failed row makes no other one superfluous.
+KNOWN = f"""
+SELECT sha256 FROM results WHERE sha256 > '' AND (status != 'failed' OR NOT :attempt)
+AND seq = (SELECT result FROM files WHERE path = :path)
+UNION
+SELECT sha256 FROM (
+    SELECT sha256 FROM results WHERE path = :path AND sha256 > ''
+    AND (status != 'failed' OR NOT :attempt) LIMIT {MAX_KNOWN - 1}
+)
+"""  # noqa: S608
 
 
 class Published(NamedTuple):
@@ -36,11 +57,6 @@ class Published(NamedTuple):
 
     seq: int
     line: bytes
-
-
-def _counts(attempt: int) -> str:
-    """Which rows of a content make another one superfluous: if it is tried again, no failed one."""
-    return "status != 'failed'" if attempt else "TRUE"
 
 
 def crc32(data: bytes) -> int:
@@ -54,27 +70,24 @@ class Journal(Census):
 
     def unseen(self, sightings: Sequence[Sighting]) -> list[Sighting]:
         """Those of them that were neither done nor put in the queue as they look now."""
-        return [sighting for sighting in sightings if not self._stands(sighting)]
+        paths = [sighting.path for sighting in sightings]
+        stands = self._looks("files", paths) | self._looks("arrivals", paths)
+        return [found for found in sightings if stands.get(found.path) != found.signature]
 
     def enqueue(self, sightings: Iterable[Sighting], priority: Priority) -> int:
         """Put them in the queue, unless they stand there or are done; how many were put in."""
-        added = 0
+        latest = {sighting.path: sighting for sighting in sightings}
         with self._transaction():
-            for sighting in sightings:
-                if self._stands(sighting):
-                    continue
-                added += 1
-                waiting = self._db.execute(
-                    "SELECT priority, attempt FROM arrivals WHERE path = ?", (sighting.path,)
-                ).fetchone()
-                # A backfilled file that is rewritten and seen live becomes a live one.
-                before, attempt = (priority, 0) if waiting is None else waiting
-                path, signature, root = sighting
-                self._db.execute(
-                    ARRIVE.format("REPLACE"),
-                    (path, root, *signature, min(before, priority), attempt, timestamp()),
-                )
-        return added
+            news = self.unseen(list(latest.values()))
+            # A backfilled file that is rewritten and seen live becomes a live one.
+            waiting = self._waiting([sighting.path for sighting in news])
+            seen_at = timestamp()
+            arriving = []
+            for path, signature, root in news:
+                before, attempt = waiting.get(path, (priority, 0))
+                arriving.append((path, root, *signature, min(before, priority), attempt, seen_at))
+            self._db.executemany(ARRIVE.format("REPLACE"), arriving)
+        return len(arriving)
 
     def enqueue_again(self, sightings: Sequence[Sighting]) -> int:
         """Put files in the queue that are to get one more row; how many did not wait already.
@@ -107,20 +120,21 @@ class Journal(Census):
 
         Nothing is noted: what is claimed and never finished is simply there again after a crash.
         """
-        jobs: list[Job] = []
         now = time.time() if now is None else now
-        rows = self._db.execute(
-            "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at FROM arrivals "
-            "WHERE not_before <= ? OR not_before > ? ORDER BY priority, seq LIMIT ?",
-            (now, now + retry_seconds, limit + len(in_hand)),
-        ).fetchall()
-        for seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at in rows:
-            if path in in_hand or len(jobs) == limit:
-                continue
-            known = self._contents_of(path, attempt)
-            signature = Signature(size, mtime_ns, ctime_ns)
-            jobs.append(Job(seq, path, signature, attempt, seen_at, known, root))
-        return jobs
+        found = self._db.execute(CLAIM, (now, now + retry_seconds, limit + len(in_hand)))
+        free = islice((values for values in found if values[1] not in in_hand), limit)
+        return [
+            Job(
+                seq,
+                path,
+                Signature(*signature),
+                attempt,
+                seen_at,
+                self._known(path, attempt) if has_rows else NONE,
+                root,
+            )
+            for seq, path, root, *signature, attempt, seen_at, has_rows in free
+        ]
 
     def finish(
         self, outcomes: Sequence[Outcome], retry_at: float, synced: int = 0
@@ -131,43 +145,50 @@ class Journal(Census):
         synced: the number of the last row that is known to be on the disk in results.csv.
         """
         published: list[Published] = []
+        over, looks, again = [], [], []
         with self._transaction():
             self._note_synced(synced)
             for outcome in outcomes:
+                job = outcome.job
+                signature = outcome.signature or job.signature
                 if outcome.unsettled:
                     self._db.execute(
                         "UPDATE arrivals SET not_before = ?, size = ?, mtime_ns = ?, ctime_ns = ? "
                         "WHERE seq = ?",
-                        (retry_at, *(outcome.signature or outcome.job.signature), outcome.job.seq),
+                        (retry_at, *signature, job.seq),
                     )
                     continue
-                published += self._done(outcome)
-                self._db.execute("DELETE FROM arrivals WHERE seq = ?", (outcome.job.seq,))
+                result, new = self._result_of(outcome)
+                published += new
+                over.append((job.seq,))
+                if outcome.again:  # as if it had not been seen
+                    again.append((result, job.path))
+                else:
+                    looks.append((job.path, *signature, result))
+            self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", looks)
+            self._db.executemany("UPDATE files SET result = ? WHERE path = ?", again)
+            self._db.executemany("DELETE FROM arrivals WHERE seq = ?", over)
         return published
 
-    def _done(self, outcome: Outcome) -> list[Published]:
-        """Give the content its row, if it has none, and note which one it is."""
-        published: list[Published] = []
-        path, row = outcome.job.path, outcome.row
-        result = self._row_of(outcome.job, row.sha256 if row else outcome.sha256)
-        if row is not None and result is None:
-            published = self._receipt(path, row)
-            result = self.seq_of(row.id)
-        if outcome.again:  # as if it had not been seen
-            self._db.execute("UPDATE files SET result = ? WHERE path = ?", (result, path))
-        else:
-            signature = outcome.signature or outcome.job.signature
-            self._db.execute(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (path, *signature, result)
-            )
-        return published
+    def _result_of(self, outcome: Outcome) -> tuple[int | None, list[Published]]:
+        """The number of the row for this content, and the row itself if it had none yet."""
+        job, row = outcome.job, outcome.row
+        result = self._row_of(job, row.sha256 if row else outcome.sha256)
+        if row is None or result is not None:
+            return result, []
+        published = self._receipt(job.path, row)
+        seq = published[0].seq if published else self.seq_of(job.path, row.sha256, row.id)
+        return seq, published
 
     def _row_of(self, job: Job, sha256: str | None) -> int | None:
         """The row of a content that makes another one superfluous."""
-        if not sha256:
+        if not sha256 or not job.known:  # of no content is there one, when it was claimed and since
             return None
-        query = "SELECT max(seq) FROM results WHERE path = ? AND sha256 = ? AND "
-        (seq,) = self._db.execute(query + _counts(job.attempt), (job.path, sha256)).fetchone()
+        query = (
+            "SELECT max(seq) FROM results WHERE path = ? AND sha256 = ? "
+            "AND (status != 'failed' OR NOT ?)"
+        )
+        (seq,) = self._db.execute(query, (job.path, sha256, job.attempt)).fetchone()
         return None if seq is None else int(seq)
 
     def _receipt(self, path: bytes, row: Row, bytes_of_row: bytes | None = None) -> list[Published]:
@@ -249,21 +270,23 @@ class Journal(Census):
 
     # Within
 
-    def _stands(self, sighting: Sighting) -> bool:
-        for table in ("arrivals", "files"):
-            row = self._db.execute(
-                f"SELECT size, mtime_ns, ctime_ns FROM {table} WHERE path = ?",  # noqa: S608
-                (sighting.path,),
-            ).fetchone()
-            if row is not None:
-                same: bool = Signature._make(row) == sighting.signature
-                return same
-        return False
+    def _looks(self, table: str, paths: Sequence[bytes]) -> dict[bytes, Signature]:
+        """What these files looked like when they were put there, of those that were."""
+        query = f"SELECT path, size, mtime_ns, ctime_ns FROM {table} WHERE path IN "  # noqa: S608
+        return {path: Signature(*looks) for path, *looks in self._of(query, paths)}
 
-    def _contents_of(self, path: bytes, attempt: int) -> frozenset[str]:
-        found = self._db.execute(
-            f"SELECT sha256 FROM results WHERE path = ? AND sha256 != '' AND {_counts(attempt)} "  # noqa: S608
-            "ORDER BY seq DESC LIMIT ?",
-            (path, MAX_KNOWN),
-        )
+    def _waiting(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Priority and attempt of those that are in the queue."""
+        query = "SELECT path, priority, attempt FROM arrivals WHERE path IN "
+        return {path: (priority, attempt) for path, priority, attempt in self._of(query, paths)}
+
+    def _of(self, query: str, paths: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+        """What a query finds that ends with IN: one for many paths costs a third of many."""
+        for start in range(0, len(paths), AT_ONCE):
+            part = paths[start : start + AT_ONCE]
+            yield from self._db.execute(f"{query}({','.join('?' * len(part))})", part)
+
+    def _known(self, path: bytes, attempt: int) -> frozenset[str]:
+        """Contents of a file that make another row superfluous; none only if there are none."""
+        found = self._db.execute(KNOWN, {"path": path, "attempt": attempt})
         return frozenset(sha256 for (sha256,) in found)

@@ -25,7 +25,7 @@ from typing import BinaryIO, NamedTuple
 from classifier.durable import sync, sync_folder
 from daemon.errors import JournalError, StorageError
 from daemon.journal import Journal, Published
-from daemon.row import HEADER, is_ours, parsed, unescape
+from daemon.row import HEADER, cells, is_ours, parsed, unescape
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +93,21 @@ def first_unknown(path: Path, journal: Journal, start: int = 0) -> bytes | None:
         file.seek(start)
         strangers = Strangers(journal)
         for line in file:
-            if not line.endswith(b"\n") or journal.seq_of(id_of(line)) is not None:
+            if not line.endswith(b"\n") or seq_of(line, journal) is not None:
                 continue
             if strangers.is_ours(line):
                 return line
     return None
+
+
+def seq_of(line: bytes, journal: Journal) -> int | None:
+    """The number that the journal has for the row of a line, by its id, path and content: whatever
+    else stands there."""
+    try:
+        row = cells(line)
+        return journal.seq_of(unescape(row.path), row.sha256, row.id)
+    except ValueError:
+        return None
 
 
 def id_of(line: bytes) -> str:

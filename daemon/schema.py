@@ -1,6 +1,6 @@
 """The tables of the journal, and which version of them this classifyd knows."""
 
-VERSION = 3
+VERSION = 4
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -20,7 +20,7 @@ CREATE TABLE files (               -- what each file looked like when it was las
 ) WITHOUT ROWID;
 CREATE TABLE results (             -- the rows of results.csv, in their order
     seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     path BLOB NOT NULL,
     sha256 TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -31,11 +31,13 @@ CREATE TABLE results (             -- the rows of results.csv, in their order
     thumbnail TEXT NOT NULL,
     classified_at TEXT NOT NULL,
     line BLOB NOT NULL,            -- exactly the bytes in results.csv
-    crc INTEGER NOT NULL           -- of the line: SQLite would not notice a flipped bit in it
+    crc INTEGER NOT NULL,          -- of the line: SQLite would not notice a flipped bit in it
+    -- An id is a digest of path and content: no other row can have it. An index of the ids alone
+    -- would be the slowest part of a transaction, as they come in no order.
+    UNIQUE (path, sha256, id)
 );
 CREATE TABLE outbox (synced INTEGER NOT NULL);    -- up to this row, results.csv is on the disk
 INSERT INTO outbox VALUES (0);
-CREATE INDEX results_by_content ON results (path, sha256);
 CREATE TABLE folders (path BLOB PRIMARY KEY, added_at TEXT NOT NULL);    -- backfilled ones
 CREATE TABLE ignored (             -- of the last completed scan
     reason TEXT PRIMARY KEY, files INTEGER NOT NULL, example BLOB NOT NULL

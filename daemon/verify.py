@@ -21,7 +21,7 @@ from daemon.folders import inbox_names
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
-from daemon.results import FILE_NAME, Strangers, id_of, open_results
+from daemon.results import FILE_NAME, Strangers, id_of, open_results, seq_of
 from daemon.row import HEADER, Row, escape
 from daemon.settings import Settings
 from daemon.walk import walk
@@ -190,12 +190,13 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
                 if line == HEADER:
                     continue
                 faults.add(f"{path}:1: is not the header")
-                if journal.seq_of(id_of(line)) is None:
+                if seq_of(line, journal) is None:
                     continue
             if awaited is not None and line == awaited.line:
                 awaited = next(expected, None)
                 continue
-            seq = journal.seq_of(id_of(line))
+            is_awaited = awaited is not None and id_of(line) == id_of(awaited.line)
+            seq = awaited.seq if awaited and is_awaited else seq_of(line, journal)
             if not line.endswith(b"\n") and awaited and awaited.line.startswith(line):
                 if awaited.seq <= upto:
                     faults.add(f"{path}:{number}: row {id_of(awaited.line)} is cut short")

@@ -208,6 +208,8 @@ class Watcher:
             self._scan = None
             self.scans += 1
             self.ignored = self._ignored
+        # Neighbours in the journal's indexes, and so in its pages, are written together.
+        images.sort()
         clock = time.time()
         return [
             image
