@@ -10,6 +10,7 @@ so the end of work on the older one does not wipe it out.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import zlib
@@ -36,7 +37,8 @@ ARRIVE = (
 CLAIM = (
     "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at, "
     "EXISTS (SELECT 1 FROM results WHERE path = arrivals.path) "
-    "FROM arrivals WHERE not_before <= ? OR not_before > ? ORDER BY priority, seq LIMIT ?"
+    "FROM arrivals WHERE (not_before <= ? OR not_before > ?) "
+    "AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY priority, seq LIMIT ?"
 )
 # The present content of a file and some of those before it, in no order: nothing is sorted of what
 # may be a million rows, of a camera that writes one name over and over. If the file is tried again,
@@ -109,11 +111,11 @@ class Journal(Census):
     def claim(
         self,
         limit: int,
-        in_hand: Collection[bytes],
+        in_hand: Collection[Job],
         now: float | None = None,
         retry_seconds: float = math.inf,
     ) -> list[Job]:
-        """The next jobs, at most `limit`, none of a path that is in hand already.
+        """The next jobs, at most `limit`, none of a file that is in hand already.
 
         retry_seconds: nothing waits for longer. What would, as the clock was set back since, is
         taken at once.
@@ -121,8 +123,10 @@ class Journal(Census):
         Nothing is noted: what is claimed and never finished is simply there again after a crash.
         """
         now = time.time() if now is None else now
-        found = self._db.execute(CLAIM, (now, now + retry_seconds, limit + len(in_hand)))
-        free = islice((values for values in found if values[1] not in in_hand), limit)
+        taken = json.dumps([job.seq for job in in_hand])
+        found = self._db.execute(CLAIM, (now, now + retry_seconds, taken, limit + len(in_hand)))
+        paths = {job.path for job in in_hand}  # of one that came anew meanwhile, too
+        free = islice((values for values in found if values[1] not in paths), limit)
         return [
             Job(
                 seq,

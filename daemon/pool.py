@@ -70,10 +70,10 @@ class Pool:
         return [event for process in self._processes for event in process.events]
 
     @property
-    def in_hand(self) -> set[bytes]:
-        """The paths that are being worked on."""
+    def in_hand(self) -> list[Job]:
+        """The jobs that are being worked on."""
         batches = [*self._again, *(batch for p in self._processes for batch in p.batches)]
-        return {job.path for batch in batches for job in batch}
+        return [job for batch in batches for job in batch]
 
     @property
     def idle_workers(self) -> int:

@@ -80,7 +80,7 @@ def finish(pool: Pool, *batches: Sequence[Job]) -> dict[str, Outcome]:
             while waiting and pool.room:
                 pool.submit(waiting.pop(0))
             signals.wait(pool.events, 0.1)
-    assert pool.in_hand == set()
+    assert not pool.in_hand
     return outcomes
 
 

@@ -26,7 +26,7 @@ def claims_are_noted() -> None:
     claim = Journal.claim
 
     def noting(
-        self: Journal, limit: int, in_hand: Collection[bytes], *rest: Any, **named: Any
+        self: Journal, limit: int, in_hand: Collection[Job], *rest: Any, **named: Any
     ) -> list[Job]:
         jobs = claim(self, limit, in_hand, *rest, **named)
         if jobs:
