@@ -66,7 +66,7 @@ class Worker:
             self._thumbnailer = Thumbnailer()
         # Keras computes with as many threads as there are processors.
         threads = (os.cpu_count() or 1) if plan.program.litert is None else 1
-        self._time = ComputingTime(plan.image_seconds * threads)
+        self._time = ComputingTime(plan.image_seconds, threads)
         self._folder = plan.results / THUMBNAILS
 
     def confine(self) -> str:
@@ -122,7 +122,7 @@ class Worker:
             roots=[job.root for job in jobs],
             known=[job.known for job in jobs],
             at_once=self._at_once,
-            on_file=partial(self._step, Phase.READING),
+            on_file=partial(self._progress.step, Phase.READING),
             on_image=self._step,
         )
         written: list[Path] = []
