@@ -30,6 +30,7 @@ class _How(ctypes.Structure):
     )  # fmt: skip
 
 
+_HOW_BYTES = ctypes.sizeof(_How)
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = (  # number, folder, path, how, its size
@@ -45,18 +46,42 @@ def open_beneath(path: bytes, root: int, flags: int) -> int:
 
     Raises `OSError`: ELOOP for a link on the way, and as `open` does.
     """
-    if b"\0" in path:
-        raise ValueError("embedded null byte")
-    if len(path) >= PATH_MAX:
-        raise _error(errno.ENAMETOOLONG, path)
-    folder = os.open(path[:root] or b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    name, inner = _parted(path, root)
+    folder = _open_root(name)
     try:
-        inner = path[root:].lstrip(b"/")
-        if has_openat2():
-            return _open_at_once(folder, inner, flags | os.O_CLOEXEC)
-        return _open_by_parts(folder, inner, flags | os.O_CLOEXEC)
+        return _open_inner(folder, inner, flags | os.O_CLOEXEC)
     finally:
         os.close(folder)
+
+
+class Folders:
+    """`with Folders() as folders: folders.open(...)`: each stays open from its first file on.
+
+    For some files at a time: it keeps whoever unmounts a folder waiting, and one that is mounted
+    over it meanwhile is not seen before the next time.
+    """
+
+    def __init__(self) -> None:
+        self._opened: dict[bytes, int] = {}
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._opened:
+            os.close(self._opened.popitem()[1])
+
+    def open(self, path: bytes, root: int, flags: int) -> int:
+        """As `open_beneath`."""
+        name, inner = _parted(path, root)
+        folder = self._opened.get(name)
+        if folder is not None:
+            try:
+                return _open_inner(folder, inner, flags | os.O_CLOEXEC)
+            except FileNotFoundError:  # perhaps the folder was made anew meanwhile
+                os.close(self._opened.pop(name))
+        folder = self._opened[name] = _open_root(name)
+        return _open_inner(folder, inner, flags | os.O_CLOEXEC)
 
 
 def stat_beneath(path: bytes, root: int) -> os.stat_result:
@@ -80,7 +105,22 @@ def has_openat2() -> bool:
     return True
 
 
-def _open_at_once(folder: int, inner: bytes, flags: int) -> int:
+def _parted(path: bytes, root: int) -> tuple[bytes, bytes]:
+    """The folder's name, and the way down from it."""
+    if b"\0" in path:
+        raise ValueError("embedded null byte")
+    if len(path) >= PATH_MAX:
+        raise _error(errno.ENAMETOOLONG, path)
+    return path[:root] or b"/", path[root:].lstrip(b"/")
+
+
+def _open_root(name: bytes) -> int:
+    return os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _open_inner(folder: int, inner: bytes, flags: int) -> int:
+    if not has_openat2():
+        return _open_by_parts(folder, inner, flags)
     resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
     while True:
         try:
@@ -91,7 +131,7 @@ def _open_at_once(folder: int, inner: bytes, flags: int) -> int:
 
 def _openat2(folder: int, path: bytes, flags: int, resolve: int) -> int:
     how = _how(flags, resolve)
-    fd: int = _syscall(SYS_OPENAT2, folder, path, how, ctypes.sizeof(how))
+    fd: int = _syscall(SYS_OPENAT2, folder, path, how, _HOW_BYTES)
     if fd < 0:
         raise _error(ctypes.get_errno(), path)
     return fd

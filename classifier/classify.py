@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier import decode
+from classifier.beneath import Folders
 from classifier.compile import Program, compiled
 from classifier.contract import Contract, Description
 from classifier.engine import Engine, KerasEngine, LiteRTEngine, batch_sizes
 from classifier.errors import ImageError
 from classifier.header import DEFAULT_FORMATS, Format
 from classifier.read import MAX_BYTES, Signature, read
-from classifier.scores import looks_unknown, to_probabilities
+from classifier.scores import looks_unknown, ranked, to_probabilities
 
 ALTERNATIVES = 3
 
@@ -156,48 +158,96 @@ class Classifier:
         on_image: Callable[[], None],
     ) -> list[Prediction]:
         shape = (self.contract.height, self.contract.width, self.contract.channels)
-        predictions: list[Prediction] = []
-        decoded: list[tuple[int, decode.Decoded]] = []  # place in `predictions`, and the image
-        for path, root, contents in zip(paths, roots, known, strict=True):
-            prediction = Prediction(path)
-            on_file()
-            try:
-                content = read(path, max_bytes, root)
+        pixels = np.empty((len(paths), *shape), np.uint8)
+        count = 0  # of those that were decoded
+        looks: list[_Look] = []
+        with Folders() as folders:
+            for path, root, contents in zip(paths, roots, known, strict=True):
+                sha256 = signature = image = error = None
+                on_file()
+                try:
+                    data, sha256, signature = read(path, max_bytes, root, folders)
+                    on_image()
+                    if sha256 not in contents:
+                        image = decode.decode(
+                            data,
+                            *shape,
+                            with_picture=with_pictures,
+                            formats=formats,
+                            into=pixels[count],
+                        )
+                        count += 1
+                except ImageError as reason:
+                    error = reason
+                looks.append(_Look(path, sha256, signature, image, error))
                 on_image()
-                prediction = replace(prediction, sha256=content.sha256, signature=content.signature)
-                if content.sha256 not in contents:
-                    image = decode.decode(
-                        content.data, *shape, with_picture=with_pictures, formats=formats
-                    )
-                    decoded.append((len(predictions), image))
-            except ImageError as error:
-                prediction = replace(prediction, error=error)
-            predictions.append(prediction)
-            on_image()
-        if decoded:
-            outputs = self.outputs(np.stack([image.pixels for _, image in decoded]))
-            scores = to_probabilities(outputs, self.contract)
-            unknown = looks_unknown(outputs, self.contract)
-            for (place, image), row, strange in zip(decoded, scores, unknown, strict=True):
-                answered = self._answered(predictions[place], image, row)
-                predictions[place] = replace(answered, unknown=bool(strange))
+        answers = self._answers(pixels[:count])
+        predictions = [
+            _prediction(look, next(answers) if look.image is not None else None) for look in looks
+        ]
         on_image()
         return predictions
 
-    def _answered(
-        self, prediction: Prediction, image: decode.Decoded, scores: NDArray[np.float32]
-    ) -> Prediction:
-        if not np.isfinite(scores).all():
-            error = ImageError("the model's answer to this image is not a number")
-            return replace(prediction, error=error)
-        order = np.argsort(-scores, kind="stable")[: ALTERNATIVES + 1]
-        ranking = [(self.contract.labels[i], float(scores[i])) for i in order]
-        return replace(
-            prediction,
-            label=ranking[0][0],
-            confidence=ranking[0][1],
-            alternatives=tuple(ranking[1:]),
-            width=image.width,
-            height=image.height,
-            picture=image.picture,
+    def _answers(self, batch: NDArray[np.uint8]) -> Iterator[_Answer]:
+        """What the model says of each image, in order."""
+        if not len(batch):
+            return
+        outputs = self.outputs(batch)
+        scores = to_probabilities(outputs, self.contract)
+        places, shares = ranked(scores, ALTERNATIVES + 1)
+        is_finite = np.asarray(np.isfinite(scores).all(axis=1))
+        rows = zip(
+            places.tolist(),
+            shares.tolist(),
+            looks_unknown(outputs, self.contract).tolist(),
+            is_finite.tolist(),
+            strict=True,
         )
+        labels = self.contract.labels
+        for classes, probabilities, unknown, is_number in rows:
+            ranking = zip([labels[place] for place in classes], probabilities, strict=True)
+            yield _Answer(tuple(ranking), unknown, is_number)
+
+
+class _Look(NamedTuple):
+    """What was seen of a file; no image if its content is known or cannot be decoded."""
+
+    path: str | bytes
+    sha256: str | None
+    signature: Signature | None
+    image: decode.Decoded | None
+    error: ImageError | None
+
+
+class _Answer(NamedTuple):
+    """What the model says of an image.
+
+    ranking: the most probable classes with their probabilities, most probable first.
+    is_number: whether all of its probabilities are.
+    """
+
+    ranking: tuple[tuple[str, float], ...]
+    unknown: bool
+    is_number: bool
+
+
+def _prediction(look: _Look, answer: _Answer | None) -> Prediction:
+    path, sha256, signature, image, error = look
+    if answer is None or image is None:
+        return Prediction(path, sha256=sha256, signature=signature, error=error)
+    if not answer.is_number:
+        error = ImageError("the model's answer to this image is not a number")
+        return Prediction(path, sha256=sha256, signature=signature, error=error)
+    (label, confidence), *alternatives = answer.ranking
+    return Prediction(
+        path,
+        label,
+        confidence,
+        tuple(alternatives),
+        answer.unknown,
+        image.width,
+        image.height,
+        sha256,
+        signature,
+        picture=image.picture,
+    )

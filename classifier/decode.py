@@ -6,7 +6,7 @@ Training and serving both come through here, so a model is asked about what it w
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # OpenCV reads it too, but only when it is imported, and that may have been before (Keras does).
 MAX_PIXELS = int(os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000"))
@@ -46,8 +46,7 @@ _TOO_LARGE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """One image, ready for the model.
 
     pixels: uint8 (height, width, channels) of the model's input, RGB or grey.
@@ -69,6 +68,7 @@ def decode(
     *,
     with_picture: bool = False,
     formats: frozenset[Format] = DEFAULT_FORMATS,
+    into: NDArray[np.uint8] | None = None,
 ) -> Decoded:
     """Decode an encoded image and resize it to (height, width), shape (height, width, channels).
 
@@ -77,6 +77,7 @@ def decode(
     not miss stands at the edge as often as in the middle.
 
     formats: those that are allowed, told by the content.
+    into: where the pixels are written to, C-contiguous; otherwise they get a new array.
 
     Raises `ImageError` for anything that is not one whole image of an allowed format and size.
     """
@@ -106,13 +107,17 @@ def decode(
     elif (size[0] > size[1]) != (columns > rows):
         size = (size[1], size[0])  # EXIF turned it
 
-    pixels = cv2.resize(image, (width, height), interpolation=_interpolation(image, height, width))
+    scaled = image
+    if (rows, columns) != (height, width):
+        how = _interpolation(image, height, width)
+        scaled = cv2.resize(image, (width, height), interpolation=how)
+    pixels = np.empty((height, width, channels), np.uint8) if into is None else into
     if channels == 1:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis]
+        cv2.cvtColor(scaled, cv2.COLOR_BGR2GRAY, dst=pixels[:, :, 0])
     else:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        cv2.cvtColor(scaled, cv2.COLOR_BGR2RGB, dst=pixels)
     picture = fit(image, PICTURE_SIDE) if with_picture else None
-    return Decoded(_uint8(pixels), picture, *size)
+    return Decoded(pixels, picture, *size)
 
 
 def _decoded_jpeg(data: bytes, flags: int) -> cv2.typing.MatLike:
@@ -165,6 +170,8 @@ def reduction(columns: int, rows: int, height: int, width: int) -> int:
 
     At least twice the model's input is left for the area resize, and PICTURE_SIDE.
     """
+    if max(columns, rows) <= PICTURE_SIDE:
+        return 1
     for factor in REDUCED:
         scaled = -(-columns // factor), -(-rows // factor)
         if (

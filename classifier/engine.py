@@ -63,29 +63,30 @@ class LiteRTEngine:
         self._program = str(program)
         self._contract = contract
         self._threads = threads
-        self._interpreters: dict[int, Any] = {}
+        self._interpreters: dict[int, tuple[Any, int, int]] = {}
 
-    def _interpreter(self, size: int) -> Any:
+    def _interpreter(self, size: int) -> tuple[Any, int, int]:
+        """One for batches of this size, and the numbers of its input and output."""
         if size not in self._interpreters:
             from ai_edge_litert.interpreter import Interpreter
 
             shape = [size, self._contract.height, self._contract.width, self._contract.channels]
             with quiet():
                 interpreter = Interpreter(self._program, num_threads=self._threads)
-                tensor = interpreter.get_input_details()[0]
-                interpreter.resize_tensor_input(tensor["index"], shape, strict=True)
+                tensor = interpreter.get_input_details()[0]["index"]
+                interpreter.resize_tensor_input(tensor, shape, strict=True)
                 interpreter.allocate_tensors()
-            self._interpreters[size] = interpreter
+            result = interpreter.get_output_details()[0]["index"]
+            self._interpreters[size] = interpreter, tensor, result
         return self._interpreters[size]
 
     def outputs(self, batch: Batch) -> Scores:
         parts = []
         for padded, count in _parts(batch, batch_sizes(self._contract)):
-            interpreter = self._interpreter(len(padded))
-            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], padded)
+            interpreter, tensor, result = self._interpreter(len(padded))
+            interpreter.set_tensor(tensor, padded)
             interpreter.invoke()
-            outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-            parts.append(outputs[:count])
+            parts.append(interpreter.get_tensor(result)[:count])
         return np.concatenate(parts)
 
 

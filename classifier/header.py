@@ -50,7 +50,7 @@ def image_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) in pixels, before EXIF turns it; None where the header does not tell."""
     kind = image_format(data)
     if kind == "jpeg":
-        return _jpeg_size(data)
+        return jpeg.size(data)
     if kind == "tiff":
         return _tiff_size(data)
     if kind == "jpeg2000":
@@ -77,14 +77,6 @@ def listed(formats: Collection[Format]) -> str:
     """For a person: 'JPEG, PNG or BMP'."""
     *names, last = (NAMES[known] for known in get_args(Format) if known in formats)
     return f"{', '.join(names)} or {last}" if names else last
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    for marker, start, _ in jpeg.segments(data):
-        if marker in jpeg.FRAMES and start + 5 <= len(data):
-            height, width = data[start + 1 : start + 3], data[start + 3 : start + 5]
-            return int.from_bytes(width), int.from_bytes(height)
-    return None
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:

@@ -7,12 +7,16 @@ says so in a line on stderr, and in no other way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 # A progressive file has some ten scans, and every scan goes over the whole image: a small file of
 # many takes minutes. libjpeg's own fuzzers draw the line at some hundred, too.
 MAX_SCANS = 100
+
+# Bytes of a file that are counted sooner than its header is understood.
+SMALL = 1 << 12
 
 SOS, EOI, APP0, APP14 = 0xDA, 0xD9, 0xE0, 0xEE
 # The markers that begin a frame header, which holds the size.
@@ -20,6 +24,8 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 # TEM and the restarts: a marker alone, with no length and no content.
 BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+_NO_SEGMENT = BARE | {0xFF, EOI}
+_FRAMES_AND_SCANS = FRAMES | {SOS}
 # Of picture data: a stuffed 0xFF is followed by 0, and restarts belong to it.
 _END_OF_DATA = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 
@@ -60,7 +66,12 @@ class Heard(NamedTuple):
     rest: bytes
 
 
+_SILENCE = Heard("", False, b"")
+
+
 def heard(words: bytes) -> Heard:
+    if not words:
+        return _SILENCE
     damage, harmless, rest = "", False, b""
     for line in words.splitlines(keepends=True):
         text = line.rstrip(b"\r\n")
@@ -73,54 +84,69 @@ def heard(words: bytes) -> Heard:
     return Heard(damage, harmless, rest)
 
 
+_SIZE = struct.Struct(">HH")
 Segment = tuple[int, int, int]  # marker; where its content begins, after the length, and ends
 
 
-def segments(data: bytes) -> Iterator[Segment]:
-    """From the beginning to the end-of-image marker, or as far as it makes sense.
+def segments(data: bytes, markers: Collection[int] = range(256)) -> Iterator[Segment]:
+    """Those with these markers, from the beginning to the end-of-image marker, or as far as it
+    makes sense.
 
     What a camera appended after that, such as a film, is no part of the image.
     """
-    at = 2
-    while at + 4 <= len(data):
+    at, last = 2, len(data) - 4
+    while at <= last:
         if data[at] != 0xFF:  # bytes too many: the decoder looks for the next marker
             if (found := _END_OF_DATA.search(data, at)) is None:
                 return
             at = found.start()
+            continue
         marker = data[at + 1]
-        if marker == 0xFF:  # any number of these may come before a marker
-            at += 1
-        elif marker in BARE:
-            at += 2
-        elif marker == EOI:
-            return
-        else:
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        if marker in _NO_SEGMENT:
+            if marker == EOI:
+                return
+            at += 1 if marker == 0xFF else 2  # any number of 0xFF may come before a marker
+            continue
+        end = at + 2 + (data[at + 2] << 8 | data[at + 3])
+        if marker in markers:
             yield marker, at + 4, end
-            at = end
-            if marker == SOS:
-                if (found := _END_OF_DATA.search(data, at)) is None:
-                    return
-                at = found.start()
+        at = end
+        if marker == SOS:
+            if (found := _END_OF_DATA.search(data, at)) is None:
+                return
+            at = found.start()
+
+
+def size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels, before EXIF turns it; None where the header does not tell."""
+    for _, start, _ in segments(data, FRAMES):
+        if start + 5 <= len(data):
+            height, width = _SIZE.unpack_from(data, start + 1)
+            return width, height
+    return None
 
 
 def too_many_scans(data: bytes) -> bool:
     """Whether decoding would go over the image more than MAX_SCANS times."""
-    components = 0
-    for marker, start, _ in segments(data):
-        if marker in PROGRESSIVE:
-            break
-        if marker in FRAMES:
-            components = data[start + 5] if start + 5 < len(data) else 0
-        elif marker == SOS:
-            # All components at once: libjpeg takes no second scan then. Most files end here.
-            if data[start : start + 1] == bytes([components]):
-                return False
-            break
+    if len(data) > SMALL and _has_one_scan(data):
+        return False
     # At most one for each pair of these bytes, which films and other things at the end have, too.
     if data.count(b"\xff\xda") <= MAX_SCANS:
         return False
-    return sum(marker == SOS for marker, _, _ in segments(data)) > MAX_SCANS
+    return not _has_one_scan(data) and sum(1 for _ in segments(data, {SOS})) > MAX_SCANS
+
+
+def _has_one_scan(data: bytes) -> bool:
+    """Whether the first scan is known to be the only one. Most files are so."""
+    components = 0
+    for marker, start, _ in segments(data, _FRAMES_AND_SCANS):
+        if marker in PROGRESSIVE:
+            return False
+        if marker == SOS:
+            # All components at once: libjpeg takes no second scan then.
+            return data[start : start + 1] == bytes([components])
+        components = data[start + 5] if start + 5 < len(data) else 0
+    return False
 
 
 def without_harmless(data: bytes) -> bytes:

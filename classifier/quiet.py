@@ -61,13 +61,15 @@ class Overheard:
 
     def __init__(self) -> None:
         self.words = b""
-        self._stderr: int | None = None
+        self._stderr: int | None
 
     def __enter__(self) -> Overheard:
         _one_at_a_time.acquire()
         try:
-            with suppress(OSError):  # closed: then it is closed again
+            try:
                 self._stderr = os.dup(2)
+            except OSError:
+                self._stderr = None  # closed: then it is closed again
             os.dup2(_aside, 2)
         except BaseException:
             _one_at_a_time.release()

@@ -6,10 +6,9 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from classifier.beneath import open_beneath
+from classifier.beneath import Folders, open_beneath
 from classifier.errors import ImageError, UnreadableError, UnsettledError
 
 MAX_BYTES = 256 << 20
@@ -30,8 +29,7 @@ class Signature(NamedTuple):
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """The whole of one file, and what it looked like when these bytes were in it."""
 
     data: bytes
@@ -39,11 +37,17 @@ class Content:
     signature: Signature
 
 
-def read(path: str | bytes, max_bytes: int = MAX_BYTES, root: int | None = None) -> Content:
+def read(
+    path: str | bytes,
+    max_bytes: int = MAX_BYTES,
+    root: int | None = None,
+    folders: Folders | None = None,
+) -> Content:
     """Read a regular file once, and be sure that it held still meanwhile.
 
     root: how many bytes of an absolute path name the folder that it was found in; no link is
     followed beneath that. None: the file itself must be no link, what leads to it may be.
+    folders: those that may be open already, for many files.
 
     Raises `UnsettledError` if it changed under our eyes, `ImageError` if it is gone, is no regular
     file, may not be read, or is larger than `max_bytes`.
@@ -51,7 +55,10 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES, root: int | None = None)
     # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOFOLLOW: a link is not an image.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(path, flags) if root is None else open_beneath(os.fsencode(path), root, flags)
+        if root is None:
+            fd = os.open(path, flags)
+        else:
+            fd = (folders.open if folders else open_beneath)(os.fsencode(path), root, flags)
     except FileNotFoundError:
         raise UnreadableError("the file was gone before it could be read") from None
     except OSError as error:
@@ -73,9 +80,11 @@ def read(path: str | bytes, max_bytes: int = MAX_BYTES, root: int | None = None)
             )
         chunks = []
         left = before.st_size + 1  # one more than promised: a file that grew is noticed
-        while left and (chunk := os.read(fd, left)):
+        while chunk := os.read(fd, left):
             chunks.append(chunk)
             left -= len(chunk)
+            if left <= 1:  # all that was promised; whether there is more now, its size tells
+                break
         after = os.fstat(fd)
     except OSError as error:
         raise UnreadableError(f"the file cannot be read: {error.strerror}") from None

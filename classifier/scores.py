@@ -28,6 +28,13 @@ def to_probabilities(outputs: Scores, contract: Contract) -> Scores:
     return _softmax(logits / np.float32(contract.temperature))
 
 
+def ranked(probabilities: Scores, count: int) -> tuple[NDArray[np.intp], Scores]:
+    """The `count` most probable classes of each row, most probable first: (n, count) their places,
+    and float32 (n, count) their probabilities. Of equal ones the first comes first."""
+    places = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    return places, np.take_along_axis(probabilities, places, axis=1)
+
+
 def energy(logits: Scores) -> NDArray[np.float64]:
     """The logarithm of the sum of exponentials of logits (n, classes): float64 (n,).
 

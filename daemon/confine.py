@@ -5,6 +5,7 @@ Each layer is put in force where the system has it, and said to be missing where
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import time
@@ -65,16 +66,23 @@ class ComputingTime:
     The pool does so by the clock; this holds even if the pool stands still.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._limit = 0
+    LASTS = 0.5  # seconds for which the time just given is as good as a new one
+
+    def __init__(self, seconds: float, threads: int = 1) -> None:
+        """seconds: for each of so many threads that compute at once."""
+        # What all of them can use up while no new time is asked for is given on top.
+        self._seconds = (seconds + self.LASTS) * threads
+        self._renew_at = -math.inf
 
     def renew(self) -> None:
-        """Another so many seconds, from now on."""
+        """At least so many seconds more, from now on."""
+        # Several times an image: the clock is read without a system call.
+        now = time.monotonic()
+        if now < self._renew_at:
+            return
+        self._renew_at = now + self.LASTS
         # The kernel counts whole ones. One more: the pool has a better word for the log.
         limit = int(time.process_time() + self._seconds) + 2
-        if limit != self._limit:
-            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-            soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
-            self._limit = limit
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))

@@ -158,16 +158,20 @@ class Progress:
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, self.SIZE)
+        # The one number, read and written as a whole.
+        self._number = memoryview(self._memory).cast("Q")
+        self._steps = 0  # of this end
 
     def step(self, phase: Phase = Phase.WORKING) -> None:
         """One more is done. phase: of what comes now."""
-        steps, _ = self.seen
-        self._memory[:] = ((steps + 1) * self._PHASES + phase).to_bytes(self.SIZE, "little")
+        self._steps += self._PHASES
+        self._number[0] = self._steps + phase
 
     @property
     def seen(self) -> tuple[int, int]:
         """Steps and phase. A worker that was taken over may have set any number as its phase."""
-        return divmod(int.from_bytes(self._memory[:], "little"), self._PHASES)
+        return divmod(self._number[0], self._PHASES)
 
     def close(self) -> None:
+        self._number.release()
         self._memory.close()

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ class Worker:
             self._thumbnailer = Thumbnailer()
         # Keras computes with as many threads as there are processors.
         threads = (os.cpu_count() or 1) if plan.program.litert is None else 1
-        self._time = ComputingTime(plan.image_seconds * threads)
+        self._time = ComputingTime(plan.image_seconds, threads)
         self._folder = plan.results / THUMBNAILS
 
     def confine(self) -> str:
@@ -122,12 +122,13 @@ class Worker:
             roots=[job.root for job in jobs],
             known=[job.known for job in jobs],
             at_once=self._at_once,
-            on_file=partial(self._step, Phase.READING),
+            on_file=partial(self._progress.step, Phase.READING),
             on_image=self._step,
         )
+        now = timestamp()
         written: list[Path] = []
         outcomes = [
-            self._outcome(job, prediction, written)
+            self._outcome(job, prediction, now, written)
             for job, prediction in zip(jobs, predictions, strict=True)
         ]
         self._step(Phase.STORING)
@@ -159,11 +160,12 @@ class Worker:
         self._progress.step(phase)
         self._time.renew()
 
-    @property
+    @cached_property
     def _model(self) -> str:
         return word(self._plan.program.digest, 12)
 
-    def _outcome(self, job: Job, prediction: Prediction, written: list[Path]) -> Outcome:
+    def _outcome(self, job: Job, prediction: Prediction, now: str, written: list[Path]) -> Outcome:
+        """now: when the batch was classified."""
         changed = prediction.signature not in (None, job.signature)
         if changed or isinstance(prediction.error, UnsettledError):
             return Outcome(job, prediction.signature, unsettled=True)
@@ -192,7 +194,7 @@ class Worker:
             label=prediction.label,
             confidence=f"{prediction.confidence:.4f}",
             alternatives=" ".join(
-                f"{label}:{share:.2f}" for label, share in prediction.alternatives
+                [f"{label}:{share:.2f}" for label, share in prediction.alternatives]
             ),
             status="uncertain" if uncertain else "classified",
             reason=LIKE_NONE if strange else "",
@@ -202,7 +204,7 @@ class Worker:
             sha256=prediction.sha256 or "",
             model=self._model,
             seen_at=job.seen_at,
-            classified_at=timestamp(),
+            classified_at=now,
             thumbnail=thumbnail,
         )
         return Outcome(job, prediction.signature, row)

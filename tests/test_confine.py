@@ -141,6 +141,26 @@ def test_a_process_that_computes_too_long_is_ended_by_the_kernel(tmp_path: Path)
     assert done.returncode == 0, done.stderr
 
 
+def test_computing_time_is_given_for_every_thread(tmp_path: Path) -> None:
+    """As much as they can use up before a `renew` is more than a look at the clock, on top."""
+    code = """
+limit = ComputingTime(10, threads=4)
+limit.renew()
+given = resource.getrlimit(resource.RLIMIT_CPU)[0]
+resource.setrlimit(resource.RLIMIT_CPU, (given + 1000, -1))
+limit.renew()  # it lasts: nothing is asked of the system
+kept = resource.getrlimit(resource.RLIMIT_CPU)[0]
+time.sleep(ComputingTime.LASTS)
+limit.renew()
+print(given, kept - given, resource.getrlimit(resource.RLIMIT_CPU)[0] - given)
+"""
+    done = attempt(tmp_path, code, confined=False)
+    given, kept, renewed = map(int, done.stdout.split())
+    assert 4 * (10 + 0.5) + 1 <= given < 60
+    assert kept == 1000
+    assert renewed <= 1
+
+
 def test_a_limit_of_computing_time_that_is_there_already_is_kept(tmp_path: Path) -> None:
     """As `ulimit -t` or a service manager sets it; asking for more is an error."""
     code = """

@@ -260,13 +260,28 @@ def sequential_scan_bomb(scans: int) -> bytes:
     return data[: data.index(b"\xff\xda")] + turns + b"\xff\xd9"
 
 
+def comment(length: int) -> bytes:
+    return b"\xff\xfe" + (length + 2).to_bytes(2) + bytes(length) if length else b""
+
+
+@pytest.mark.parametrize("more", [0, jpeg.SMALL])  # it is looked for in two ways
 @pytest.mark.parametrize("bomb", [scan_bomb, sequential_scan_bomb])
-def test_scans_are_counted(bomb: Callable[[int], bytes]) -> None:
-    assert opencv_takes(bomb(jpeg.MAX_SCANS + 1))
+def test_scans_are_counted(bomb: Callable[[int], bytes], more: int) -> None:
+    def file(scans: int) -> bytes:
+        data = bomb(scans)
+        return data[:2] + comment(more) + data[2:]
+
+    assert opencv_takes(file(jpeg.MAX_SCANS + 1))
     with pytest.raises(ImageError, match="more than 100 scans"):
-        decode(bomb(jpeg.MAX_SCANS + 1), 32, 32, 3)
+        decode(file(jpeg.MAX_SCANS + 1), 32, 32, 3)
     film = b"\0\2" + b"\xff\xda\0\x08" * 999  # appended to a photo, it may hold any bytes
-    decode(bomb(jpeg.MAX_SCANS) + film, 32, 32, 3)
+    decode(file(jpeg.MAX_SCANS) + film, 32, 32, 3)
+
+
+@pytest.mark.parametrize("more", [0, jpeg.SMALL])
+def test_what_follows_the_only_scan_is_none(make: Make, more: int) -> None:
+    data = make()
+    assert not jpeg.too_many_scans(data[:2] + comment(more) + data[2:] + b"\xff\xda" * 999)
 
 
 def test_the_scans_of_a_preview_do_not_count(make: Make) -> None:

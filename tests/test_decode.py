@@ -156,6 +156,24 @@ def test_odd_shapes(size: tuple[int, int], drawing: Drawing) -> None:
     assert max(got.picture.shape[:2]) == min(max(size), PICTURE_SIDE)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(32, 32), (64, 48), (20, 10)])
+def test_pixels_are_written_where_they_are_wanted(
+    size: tuple[int, int], channels: int, drawing: Drawing
+) -> None:
+    data = encoded(photo(drawing(1, size)), "JPEG")
+    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    how = cv2.INTER_LINEAR if size[0] < 32 else cv2.INTER_AREA
+    scaled = cv2.resize(whole, (32, 32), interpolation=how)
+    to = cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGR2GRAY
+    expected = cv2.cvtColor(scaled, to).reshape(32, 32, channels)
+    batch = np.full((3, 32, 32, channels), 7, np.uint8)
+    decode(data, 32, 32, channels, into=batch[1])
+    np.testing.assert_array_equal(batch[1], expected)
+    np.testing.assert_array_equal(decode(data, 32, 32, channels).pixels, expected)
+    assert (batch[[0, 2]] == 7).all()
+
+
 @pytest.mark.parametrize("size", [(20, 10), (300, 500), (1600, 1200)])
 def test_asking_for_a_picture_does_not_change_the_pixels(
     size: tuple[int, int], drawing: Drawing

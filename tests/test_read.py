@@ -106,6 +106,43 @@ def test_the_size_limit_is_the_last_size_allowed(tmp_path: Path) -> None:
         read(str(path), max_bytes=999)
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 10])
+def test_a_short_read_is_not_the_end(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system in user space or on the network may give less than it was asked for."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"some bytes")
+    really = os.read
+    monkeypatch.setattr(os, "read", lambda fd, count: really(fd, min(count, at_once)))
+    assert read(str(path)).data == b"some bytes"
+
+
+def test_a_file_with_more_bytes_than_its_size_tells_is_unsettled() -> None:
+    """As many a file of the kernel."""
+    with pytest.raises(UnsettledError):
+        read("/proc/self/status")
+
+
+@pytest.mark.parametrize("change", [b"longer bytes", b"same bytes", b"short", b""])
+def test_a_file_that_is_written_after_its_bytes_came_is_unsettled(
+    change: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"some bytes")
+    os.utime(path, (1, 1))
+    really = os.read
+
+    def written_meanwhile(fd: int, count: int) -> bytes:
+        data = really(fd, count)
+        path.write_bytes(change)
+        return data
+
+    monkeypatch.setattr(os, "read", written_meanwhile)
+    with pytest.raises(UnsettledError):
+        read(str(path))
+
+
 def test_a_file_that_grows_while_it_is_read_is_unsettled(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     with path.open("wb") as file:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from classifier.contract import Contract
-from classifier.scores import energy, looks_unknown, to_probabilities
+from classifier.scores import energy, looks_unknown, ranked, to_probabilities
 
 LOGITS = np.array([[4, 1, -2], [0.5, 0, 0.25], [-60, 60, 0]], np.float32)
 
@@ -65,3 +65,11 @@ def test_what_lies_below_the_threshold_looks_unknown() -> None:
     strict = contract(output="logits", energy_threshold=2.0)
     assert looks_unknown(LOGITS, strict).tolist() == [False, True, False]
     assert not looks_unknown(LOGITS, contract(output="logits")).any()
+
+
+def test_the_most_probable_come_first_and_of_equal_ones_the_first() -> None:
+    shares = np.array([[0.1, 0.2, 0.2, 0.5], [0.25, 0.25, 0.25, 0.25]], np.float32)
+    places, best = ranked(shares, 3)
+    np.testing.assert_array_equal(places, [[3, 1, 2], [0, 1, 2]])
+    np.testing.assert_array_equal(best, np.take_along_axis(shares, places, axis=1))
+    assert ranked(shares, 9)[0].shape == (2, 4)
