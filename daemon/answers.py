@@ -3,7 +3,8 @@ then it says anything.
 
 So answers are JSON, of which nothing but texts and numbers can come; and a worker may not speak of
 images that it was not given, or in a way that harms the main process, the journal or results.csv.
-That its own images may be misjudged cannot be helped.
+What can be known without it, it is not asked: rows are put together here. That its own images may
+be misjudged cannot be helped.
 """
 
 from __future__ import annotations
@@ -14,54 +15,81 @@ from collections.abc import Sequence
 from typing import Any
 
 from classifier.read import Signature
-from daemon.jobs import Job, Outcome, identifier, thumbnail_of
-from daemon.messages import Ready, Trouble
-from daemon.row import Row, escape, is_clean
+from daemon.jobs import Answer, Finding, Job, Outcome, classified, failed, timestamp
+from daemon.messages import Plan, Ready, Trouble
+from daemon.row import is_clean
 
-# Of an answer, besides and for every image: a path of 4096 bytes that are all escaped takes 20 kB.
+# Of a worker's words, besides and for every image: a reason and a few labels.
 BASE_BYTES, IMAGE_BYTES = 1 << 20, 1 << 16
-WIDTH, BYTES = Row._fields.index("width"), Row._fields.index("bytes")  # the numbers of a row
-SHA256 = re.compile("(?:[0-9a-f]{64})?")
-CONFIDENCE = re.compile(r"(?:[01]\.[0-9]{4})?")
-
-Answer = Ready | Trouble | list[Outcome]
+SHA256 = re.compile("[0-9a-f]{64}")
+MAX_SIDE = 1 << 31  # pixels
 
 
-def encoded(answer: Answer) -> bytes:
-    """An answer as a worker sends it."""
-    said: dict[str, Any]
-    if isinstance(answer, Ready):
-        said = {"ready": answer.forces}
-    elif isinstance(answer, Trouble):
-        said = {"trouble": answer}
-    else:
-        said = {"outcomes": [[outcome.job.seq, *outcome[1:]] for outcome in answer]}
-    return json.dumps(said).encode()
+def encoded(said: Ready | Trouble | Sequence[Finding]) -> bytes:
+    """What a worker sends."""
+    if isinstance(said, Ready):
+        return json.dumps({"ready": said.forces}).encode()
+    if isinstance(said, Trouble):
+        return json.dumps({"trouble": said}).encode()
+    return json.dumps({"findings": [[one.job.seq, *one[1:]] for one in said]}).encode()
 
 
-def understood(data: bytes, batch: Sequence[Job], model: str) -> Answer:
-    """An answer to this batch. model: the digits that name it in rows.
+class Listener:
+    """Makes outcomes of what workers with one plan say."""
 
-    Raises `ValueError` or `RecursionError` for what is none.
-    """
-    match json.loads(data):
-        case {"ready": str(forces)}:
-            return Ready(forces)
-        case {"trouble": [int(number), str(text), str(path), bool(failed_sync)]}:
-            return Trouble(number, text, path, failed_sync)
-        case {"outcomes": list(found)} if batch and len(found) == len(batch):
-            return [_outcome(one, job, model) for one, job in zip(found, batch, strict=True)]
-    raise ValueError("this is no answer")
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._labels = frozenset(plan.program.contract.labels)
 
+    def understood(self, data: bytes, batch: Sequence[Job]) -> Ready | Trouble | list[Outcome]:
+        """What a worker says of this batch, and what follows from its findings.
 
-def _outcome(said: Any, job: Job, model: str) -> Outcome:
-    match said:
-        case [job.seq, signature, cells, str() | None as sha256, bool(unsettled), bool(again)]:
-            row = _row(cells, job, model)
-            # Without a row for it, an image is done only if its content has one.
-            if sha256 is None if row or unsettled else sha256 in job.known:
-                return Outcome(job, _signature(signature), row, sha256, unsettled, again)
-    raise ValueError("this is no outcome of the job")
+        Raises `ValueError` or `RecursionError` for what none of ours says.
+        """
+        match json.loads(data):
+            case {"ready": str(forces)}:
+                return Ready(forces)
+            case {"trouble": [int(number), str(text), str(path), bool(failed_sync)]}:
+                return Trouble(number, text, path, failed_sync)
+            case {"findings": list(found)} if batch and len(found) == len(batch):
+                now = timestamp()
+                return [self._outcome(one, job, now) for one, job in zip(found, batch, strict=True)]
+        raise ValueError("this is no answer")
+
+    def _outcome(self, said: Any, job: Job, now: str) -> Outcome:
+        model = self._plan.model
+        match said:
+            case [job.seq, None, "", None, False, True, signature]:
+                return Outcome(job, _signature(signature), unsettled=True)
+            case [job.seq, None, str(reason), None, bool(again), False, None] if reason:
+                return failed(job, _clean(reason), model, again=again)
+            case [job.seq, str(sha256), str(reason), answer, bool(again), False, None]:
+                if not SHA256.fullmatch(sha256):
+                    raise ValueError("this is no digest")
+                if reason:
+                    return failed(job, _clean(reason), model, sha256=sha256, again=again)
+                if answer is not None:
+                    given = self._answer(answer)
+                    verdict = self._plan.verdict(given)
+                    return classified(job, given, model, sha256, now, verdict=verdict)
+                # Without a row for it, an image is done only if its content has one.
+                if sha256 in job.known:
+                    return Outcome(job, job.signature, sha256=sha256)
+        raise ValueError("this is no finding on the job")
+
+    def _answer(self, said: Any) -> Answer:
+        match said:
+            case [[_, *_] as ranking, bool(unknown), width, height]:
+                places = len(ranking) <= len(self._labels) and all(map(self._is_place, ranking))
+                if places and _is_side(width) and _is_side(height):
+                    return Answer(ranking, unknown, width, height)
+        raise ValueError("this is no answer to an image")
+
+    def _is_place(self, said: Any) -> bool:
+        match said:
+            case [str(label), float(share)]:
+                return label in self._labels and 0 <= share <= 1
+        return False
 
 
 def _signature(said: Any) -> Signature | None:
@@ -73,34 +101,15 @@ def _signature(said: Any) -> Signature | None:
     raise ValueError("this is no signature of a file")
 
 
-def _row(said: Any, job: Job, model: str) -> Row | None:
-    if said is None:
-        return None
-    if isinstance(said, list) and len(said) == len(Row._fields):
-        row = Row(*said)
-        if _is_sound(row, job, model):
-            return row
-    raise ValueError("this is no row of the job")
+def _clean(reason: str) -> str:
+    if not is_clean(reason):
+        raise ValueError("this is no line of text")
+    return reason
 
 
-def _is_sound(row: Row, job: Job, model: str) -> bool:
-    """Whether every cell is of its kind, and what can be known of the row is so."""
-    try:
-        texts = "".join(row[:WIDTH] + row[BYTES + 1 :])  # type: ignore[arg-type]
-    except TypeError:  # one of them is none
-        return False
-    return (
-        is_clean(texts)
-        and all(number is None or _is_int(number) for number in row[WIDTH : BYTES + 1])
-        and row.path == escape(job.path)
-        and row.model == model
-        and row.seen_at == job.seen_at
-        and row.status in ("classified", "uncertain", "failed")
-        and SHA256.fullmatch(row.sha256) is not None
-        and CONFIDENCE.fullmatch(row.confidence) is not None
-        and row.id == identifier(job, row.sha256 or None, model)
-        and row.thumbnail in ("", thumbnail_of(job, row.id))
-    )
+def _is_side(value: object) -> bool:
+    """Of an image, in pixels."""
+    return type(value) is int and 0 < value < MAX_SIDE
 
 
 def _is_int(value: object) -> bool:

@@ -1,8 +1,10 @@
-"""What is passed along the line: a sighting is queued, a job is worked on, an outcome is noted."""
+"""What is passed along the line: a sighting is queued, a job is worked on by a worker, which tells
+its finding, and an outcome is noted."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from classifier.read import Signature
@@ -30,6 +32,45 @@ class Job(NamedTuple):
     verdict: str = ""  # why it has failed already; it is read once more only for its digest
 
 
+class Answer(NamedTuple):
+    """What the model says of an image.
+
+    ranking: the most probable classes with their probabilities, most probable first.
+    unknown: whether the image looks like none of the classes.
+    width, height: of the image, in pixels.
+    """
+
+    ranking: Sequence[tuple[str, float]]
+    unknown: bool
+    width: int
+    height: int
+
+
+class Verdict(NamedTuple):
+    """What the user's settings make of an answer: see `Plan.verdict`."""
+
+    uncertain: bool
+    reason: str  # why, if not for want of confidence
+    is_drawn: bool  # whether it gets a thumbnail
+
+
+class Finding(NamedTuple):
+    """What a worker found out about a job, and nothing that is known without it.
+
+    sha256: of the bytes that were read; None if they could not be. They looked as the job says.
+    reason: why the image cannot be classified. answer: if it can. Neither: there is a row for it.
+    again, unsettled: see `Outcome`. signature: how an unsettled file looks now, if it can be seen.
+    """
+
+    job: Job
+    sha256: str | None = None
+    reason: str = ""
+    answer: Answer | None = None
+    again: bool = False
+    unsettled: bool = False
+    signature: Signature | None = None
+
+
 class Outcome(NamedTuple):
     """What became of a job.
 
@@ -50,18 +91,11 @@ class Outcome(NamedTuple):
 
 
 def failed(
-    job: Job,
-    reason: str,
-    model: str,
-    *,
-    sha256: str | None = None,
-    signature: Signature | None = None,
-    again: bool = False,
+    job: Job, reason: str, model: str, *, sha256: str | None = None, again: bool = False
 ) -> Outcome:
     """The outcome of a job whose image cannot be classified.
 
-    model: the first 12 hex digits of its digest. sha256, signature: of the bytes, if they were
-    read.
+    model: the first 12 hex digits of its digest. sha256: of the bytes, if they were read.
     """
     row = Row(
         id=identifier(job, sha256, model),
@@ -73,14 +107,40 @@ def failed(
         reason=reason,
         width=None,
         height=None,
-        bytes=(signature or job.signature).size,
+        bytes=job.signature.size,
         sha256=sha256 or "",
         model=model,
         seen_at=job.seen_at,
         classified_at=timestamp(),
         thumbnail="",
     )
-    return Outcome(job, signature, row, again=again)
+    return Outcome(job, job.signature if sha256 else None, row, again=again)
+
+
+def classified(
+    job: Job, answer: Answer, model: str, sha256: str, now: str, *, verdict: Verdict
+) -> Outcome:
+    """The outcome of a job whose image has its answer. now: when that was, as `timestamp` tells."""
+    (label, confidence), *others = answer.ranking
+    row_id = identifier(job, sha256, model)
+    row = Row(
+        id=row_id,
+        path=escape(job.path),
+        label=label,
+        confidence=f"{confidence:.4f}",
+        alternatives=" ".join([f"{name}:{share:.2f}" for name, share in others]),
+        status="uncertain" if verdict.uncertain else "classified",
+        reason=verdict.reason,
+        width=answer.width,
+        height=answer.height,
+        bytes=job.signature.size,
+        sha256=sha256,
+        model=model,
+        seen_at=job.seen_at,
+        classified_at=now,
+        thumbnail=thumbnail_of(job, row_id) if verdict.is_drawn else "",
+    )
+    return Outcome(job, job.signature, row)
 
 
 def identifier(job: Job, sha256: str | None, model: str) -> str:

@@ -16,11 +16,15 @@ from typing import Any, NamedTuple
 from classifier.compile import Program
 from classifier.durable import SyncError
 from classifier.header import Format
+from daemon.jobs import Answer, Verdict
+from daemon.row import word
 
 HEADER = struct.Struct("!Q")  # the length of the message that follows
 CHUNK_BYTES = 1 << 18
 NO_MEMORY = 12  # a worker's exit code: an image took all that it may have
 MAX_BYTES = 64 << 20  # of a message to a worker; a batch of 1024 takes some
+
+LIKE_NONE = "it looks like none of the classes"
 
 
 class Plan(NamedTuple):
@@ -36,6 +40,18 @@ class Plan(NamedTuple):
     max_pixels: int
     image_seconds: float  # of computing, for one image
     formats: frozenset[Format]
+
+    @property
+    def model(self) -> str:
+        """The digits that name the model in rows."""
+        return word(self.program.digest, 12)
+
+    def verdict(self, answer: Answer) -> Verdict:
+        """What to make of an answer."""
+        strange = self.unknown and answer.unknown
+        uncertain = strange or answer.ranking[0][1] < self.min_confidence
+        is_drawn = self.thumbnails == "all" or (self.thumbnails == "uncertain" and uncertain)
+        return Verdict(uncertain, LIKE_NONE if strange else "", is_drawn)
 
 
 class Ready(NamedTuple):

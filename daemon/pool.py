@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Iterator
 from textwrap import indent
 
-from daemon.answers import understood
+from daemon.answers import Listener
 from daemon.confine import identity
 from daemon.errors import PoolError
 from daemon.jobs import Job, Outcome, failed
 from daemon.messages import NO_MEMORY, Phase, Plan, Ready, Trouble
-from daemon.row import THUMBNAILS, word
+from daemon.row import THUMBNAILS
 from daemon.worker_process import Batch, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Pool:
         worker_images: after so many, a worker is replaced by a new one.
         module: what a worker process runs."""
         self._plan = plan
+        self._listener = Listener(plan)
         self._folder = plan.results / THUMBNAILS
         self._image_seconds = image_seconds
         self._worker_images = worker_images
@@ -180,7 +181,7 @@ class Pool:
     def _taken(self, process: WorkerProcess, data: bytes) -> Iterator[list[Outcome]]:
         batch = process.batches[0] if process.batches else ()
         try:
-            answer = understood(data, batch, self._model)
+            answer = self._listener.understood(data, batch)
             if isinstance(answer, Ready) and process.is_ready:
                 raise ValueError("it is ready already")
         except (ValueError, RecursionError) as error:
@@ -203,10 +204,6 @@ class Pool:
             self._accused.difference_update(job.seq for job in batch)
             self._unconfirmed.difference_update(job.seq for job in batch)
             yield answer
-
-    @property
-    def _model(self) -> str:
-        return word(self._plan.program.digest, 12)
 
     def _replace(self, process: WorkerProcess, hung_for: float = 0) -> Iterator[list[Outcome]]:
         """A new process in the place of one that ended; its work is tried again, its oldest batch
@@ -257,7 +254,7 @@ class Pool:
         self._accused.discard(job.seq)
         if late or job.verdict:  # not even its bytes could be read, for its digest
             self._unconfirmed.discard(job.seq)
-            yield [failed(job, reason if late else job.verdict, self._model, again=late)]
+            yield [failed(job, reason if late else job.verdict, self._plan.model, again=late)]
         else:
             self._again.append([job._replace(verdict=reason)])
 

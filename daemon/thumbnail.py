@@ -45,8 +45,8 @@ HARD_FROM = 3
 LONGEST_TEXT = 128  # characters; more never fits, and would only fatten the cache's keys
 CACHED_TEXTS = 4096  # of 15 KB at most; a model with 1000 classes needs 3400
 
-# With colours at half the size (4:2:0), as is OpenCV's way: at full size the letters look no better,
-# a file is a fifth larger, and encoding it, which is most of a thumbnail, takes 1.7 times as long.
+# With colours at half the size (4:2:0), as is OpenCV's way: at full size the letters look no
+# better, a file is a fifth larger, and encoding it, most of a thumbnail, takes 1.7 times as long.
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
 
 

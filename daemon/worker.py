@@ -1,7 +1,7 @@
-"""A worker process: one batch, start to end: decode ▸ predict ▸ annotate ▸ rows.
+"""A worker process: one batch, start to end: decode ▸ predict ▸ annotate ▸ findings.
 
 `python -m daemon.worker CHANNEL PROGRESS` is started by `pool`; both are file descriptors. It takes
-its plan and then batches from the channel, and answers each with its outcomes. When the channel is
+its plan and then batches from the channel, and answers each with its findings. When the channel is
 closed, it ends.
 """
 
@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,9 @@ from classifier.parent import die_with_parent
 from classifier.read import read
 from daemon.answers import encoded
 from daemon.confine import ComputingTime, confine, identity, used_address_space
-from daemon.jobs import Job, Outcome, failed, identifier, thumbnail_of, timestamp
+from daemon.jobs import Answer, Finding, Job, identifier, thumbnail_of
 from daemon.messages import NO_MEMORY, Channel, Phase, Plan, Progress, Ready, Trouble
-from daemon.row import THUMBNAILS, Row, escape, word
+from daemon.row import THUMBNAILS
 
 if TYPE_CHECKING:
     from classifier.classify import Classifier, Prediction
@@ -37,12 +37,11 @@ PIXEL_BYTES = 16
 FILE_COPIES = 3
 # For everything else, and for Keras, which lays out its graph anew for each size of batch.
 ROOM_BYTES, KERAS_ROOM_BYTES = 1 << 30, 8 << 30
-LIKE_NONE = "it looks like none of the classes"
 THUMBNAIL_BYTES = 64 << 20  # many times the largest file that a worker has to write
 
 
 class Worker:
-    """Turns jobs into outcomes with one model."""
+    """Turns jobs into findings with one model."""
 
     _folder_is: tuple[int, int] | None = None  # of the thumbnails, that may be written to
 
@@ -111,8 +110,8 @@ class Worker:
         self._classifier.warm_up(sample)
         return ROOM_BYTES + (used_address_space() - before) * sum(sizes) // sample
 
-    def work(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One outcome for every job. Raises `OSError` if a thumbnail cannot be written."""
+    def work(self, jobs: Sequence[Job]) -> list[Finding]:
+        """One finding for every job. Raises `OSError` if a thumbnail cannot be written."""
         self._time.renew()
         predictions = self._classifier.classify(
             [job.path for job in jobs],
@@ -125,106 +124,69 @@ class Worker:
             on_file=partial(self._progress.step, Phase.READING),
             on_image=self._step,
         )
-        now = timestamp()
         written: list[Path] = []
-        outcomes = [
-            self._outcome(job, prediction, now, written)
+        findings = [
+            self._finding(job, prediction, written)
             for job, prediction in zip(jobs, predictions, strict=True)
         ]
         self._step(Phase.STORING)
         _make_durable(written, partial(self._step, Phase.STORING))
         self._step()
-        return outcomes
+        return findings
 
-    def judge(self, job: Job) -> Outcome:
-        """The outcome of an image that no worker came back from. It is not decoded any more, only
-        read: without its digest, the same bytes written once more would be news."""
+    def judge(self, job: Job) -> Finding:
+        """Of an image that no worker came back from. It is not decoded any more, only read: without
+        its digest, the same bytes written once more would be news."""
         self._progress.step(Phase.READING)
         try:
             content = read(job.path, self._plan.max_bytes, job.root)
         except UnsettledError:
-            return Outcome(job, unsettled=True)
+            return Finding(job, unsettled=True)
         except ImageError:  # it is gone meanwhile
-            return failed(job, job.verdict, self._model)
+            return Finding(job, reason=job.verdict)
         finally:
             self._progress.step()
         if content.signature != job.signature:  # these bytes are not the guilty ones
-            return Outcome(job, content.signature, unsettled=True)
+            return Finding(job, unsettled=True, signature=content.signature)
         if content.sha256 in job.known:
-            return Outcome(job, content.signature, sha256=content.sha256)
-        return failed(
-            job, job.verdict, self._model, sha256=content.sha256, signature=content.signature
-        )
+            return Finding(job, content.sha256)
+        return Finding(job, content.sha256, job.verdict)
 
     def _step(self, phase: Phase = Phase.WORKING) -> None:
         self._progress.step(phase)
         self._time.renew()
 
-    @cached_property
-    def _model(self) -> str:
-        return word(self._plan.program.digest, 12)
-
-    def _outcome(self, job: Job, prediction: Prediction, now: str, written: list[Path]) -> Outcome:
-        """now: when the batch was classified."""
-        changed = prediction.signature not in (None, job.signature)
-        if changed or isinstance(prediction.error, UnsettledError):
-            return Outcome(job, prediction.signature, unsettled=True)
-        if prediction.sha256 is not None and prediction.sha256 in job.known:
-            return Outcome(job, prediction.signature, sha256=prediction.sha256)
-        if prediction.error is not None:
-            return failed(
-                job,
-                str(prediction.error),
-                self._model,
-                sha256=prediction.sha256,
-                signature=prediction.signature,
-                again=isinstance(prediction.error, UnreadableError),
-            )
-        row_id = identifier(job, prediction.sha256, self._model)
-        strange = self._plan.unknown and prediction.unknown
-        uncertain = strange or prediction.confidence < self._plan.min_confidence
-        thumbnail = ""
-        wanted = self._plan.thumbnails
-        if wanted == "all" or (wanted == "uncertain" and uncertain):
-            thumbnail = self._annotate(job, prediction, row_id, uncertain, written)
-            self._step()
-        row = Row(
-            id=row_id,
-            path=escape(job.path),
-            label=prediction.label,
-            confidence=f"{prediction.confidence:.4f}",
-            alternatives=" ".join(
-                [f"{label}:{share:.2f}" for label, share in prediction.alternatives]
-            ),
-            status="uncertain" if uncertain else "classified",
-            reason=LIKE_NONE if strange else "",
-            width=prediction.width,
-            height=prediction.height,
-            bytes=(prediction.signature or job.signature).size,
-            sha256=prediction.sha256 or "",
-            model=self._model,
-            seen_at=job.seen_at,
-            classified_at=now,
-            thumbnail=thumbnail,
+    def _finding(self, job: Job, prediction: Prediction, written: list[Path]) -> Finding:
+        sha256, signature, error = prediction.sha256, prediction.signature, prediction.error
+        if signature not in (None, job.signature) or isinstance(error, UnsettledError):
+            return Finding(job, unsettled=True, signature=signature)
+        if sha256 is not None and sha256 in job.known:
+            return Finding(job, sha256)
+        if error is not None:
+            return Finding(job, sha256, str(error), again=isinstance(error, UnreadableError))
+        answer = Answer(
+            [(prediction.label, prediction.confidence), *prediction.alternatives],
+            prediction.unknown,
+            prediction.width,
+            prediction.height,
         )
-        return Outcome(job, prediction.signature, row)
+        verdict = self._plan.verdict(answer)
+        if verdict.is_drawn:
+            self._annotate(job, prediction, verdict.uncertain, written)
+            self._step()
+        return Finding(job, sha256, answer=answer)
 
     def _annotate(
-        self,
-        job: Job,
-        prediction: Prediction,
-        row_id: str,
-        uncertain: bool,
-        written: list[Path],
-    ) -> str:
-        """Write the thumbnail; its path relative to the results folder.
+        self, job: Job, prediction: Prediction, uncertain: bool, written: list[Path]
+    ) -> None:
+        """Write the thumbnail.
 
         The day is that of the sighting: the same work done again writes the same file again.
         """
         assert self._thumbnailer is not None
         assert prediction.picture is not None
-        relative = thumbnail_of(job, row_id)
-        target = self._plan.results / relative
+        row_id = identifier(job, prediction.sha256, self._plan.model)
+        target = self._plan.results / thumbnail_of(job, row_id)
         image = self._thumbnailer.render(
             prediction.picture,
             prediction.label,
@@ -237,7 +199,6 @@ class Worker:
             target.parent.mkdir(exist_ok=True)  # of the day; ours is there
         target.write_bytes(image)
         written.append(target)
-        return relative
 
 
 def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
@@ -270,7 +231,7 @@ def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None
         channel.send(Ready(forces))
         while True:
             jobs = channel.receive()
-            answer: list[Outcome] | Trouble
+            answer: list[Finding] | Trouble
             try:
                 answer = [worker.judge(jobs[0])] if jobs[0].verdict else worker.work(jobs)
             except OSError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon import worker
-from daemon.jobs import Job, Outcome, failed
+from daemon.jobs import Answer, Finding, Job
 from daemon.messages import HEADER, Plan, Progress
 from daemon.worker import Worker, main
 
@@ -29,33 +29,41 @@ class Evil:
         return os.mkdir, (str(self._path),)
 
 
-def _done(job: Job) -> Outcome:
-    return Outcome(job, job.signature, sha256=min(job.known))
+ANSWER = Answer([("a", 0.75), ("b", 0.25)], False, 8, 8)
 
 
-def _forged(outcome: Outcome, **fields: Any) -> Outcome:
-    """A row that is right, but for these fields of it."""
-    row = failed(outcome.job, "no reason", "0" * 12).row
-    assert row is not None
-    return outcome._replace(row=row._replace(**fields), sha256=None)
+def _done(job: Job) -> Finding:
+    return Finding(job, min(job.known))
 
 
-FORGERIES: dict[str, Callable[[Outcome], Any]] = {
-    "forge_seq": lambda outcome: outcome._replace(job=outcome.job._replace(seq=1)),
-    "forge_path": lambda outcome: _forged(outcome, path="/another.jpg"),
-    "forge_id": lambda outcome: _forged(outcome, id="0" * 20),
-    "forge_two_lines": lambda outcome: _forged(outcome, reason="one\r\ntwo"),
-    "forge_no_text": lambda outcome: _forged(outcome, label=7),
-    "forge_surrogate": lambda outcome: _forged(outcome, label="\udcff"),
-    "forge_thumbnail": lambda outcome: _forged(outcome, thumbnail="../../secret.jpg"),
-    "forge_model": lambda outcome: _forged(outcome, model="1" * 12),
-    "forge_status": lambda outcome: _forged(outcome, status="fine"),
-    "forge_number": lambda outcome: _forged(outcome, width=1 << 70),
-    "forge_confidence": lambda outcome: _forged(outcome, confidence="nan"),
-    "forge_sha256": lambda outcome: _forged(outcome, sha256="x"),
-    "forge_done": lambda outcome: outcome._replace(sha256=None),
-    "forge_known": lambda outcome: outcome._replace(sha256="0" * 64),
-    "forge_signature": lambda outcome: outcome._replace(signature=("a", "b", "c")),
+def _forged(finding: Finding, **fields: Any) -> Finding:
+    """An answer that is right, but for these fields of it."""
+    return finding._replace(answer=ANSWER._replace(**fields))
+
+
+FORGERIES: dict[str, Callable[[Finding], Any]] = {
+    "forge_seq": lambda finding: finding._replace(job=finding.job._replace(seq=1)),
+    "forge_two_lines": lambda finding: finding._replace(reason="one\r\ntwo"),
+    "forge_no_text": lambda finding: finding._replace(reason=7),
+    "forge_surrogate": lambda finding: finding._replace(reason="\udcff"),
+    "forge_label": lambda finding: _forged(finding, ranking=[("no class", 0.5)]),
+    "forge_no_label": lambda finding: _forged(finding, ranking=[]),
+    "forge_labels": lambda finding: _forged(finding, ranking=[("a", 0.1)] * 1000),
+    "forge_pair": lambda finding: _forged(finding, ranking=[["a"]]),
+    "forge_list": lambda finding: _forged(finding, ranking=[[["a"], 0.5]]),
+    "forge_number": lambda finding: _forged(finding, width=1 << 70),
+    "forge_truth": lambda finding: _forged(finding, width=True),
+    "forge_confidence": lambda finding: _forged(finding, ranking=[("a", float("nan"))]),
+    "forge_sure": lambda finding: _forged(finding, ranking=[("a", 1.5)]),
+    "forge_words": lambda finding: _forged(finding, ranking=[("a", "1")]),
+    "forge_sha256": lambda finding: _forged(finding)._replace(sha256="x"),
+    "forge_unread": lambda finding: _forged(finding)._replace(sha256=None),
+    "forge_done": lambda finding: finding._replace(sha256=None),
+    "forge_known": lambda finding: finding._replace(sha256="0" * 64),
+    "forge_both": lambda finding: finding._replace(unsettled=True),
+    "forge_signature": lambda finding: Finding(
+        finding.job, unsettled=True, signature=("a", "b", "c")
+    ),
 }
 NOISE = b"Corrupt JPEG data: premature end of data segment\n" * 1000
 
@@ -77,7 +85,7 @@ class StrangeWorker(Worker):
     def confine(self) -> str:
         return ""
 
-    def work(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def work(self, jobs: Sequence[Job]) -> list[Finding]:
         for job in jobs:
             name = Path(os.fsdecode(job.path)).name
             if "noise" in name:
@@ -97,7 +105,7 @@ class StrangeWorker(Worker):
                 data = pickle.dumps(Evil(self._plan.scratch / "harm"))
                 os.write(int(sys.argv[1]), HEADER.pack(len(data)) + data)
             if "kind" in name:
-                data = b'{"outcomes": ["done", "done", "done", "done"]}'
+                data = b'{"findings": ["done", "done", "done", "done"]}'
                 os.write(int(sys.argv[1]), HEADER.pack(len(data)) + data)
             if "nested" in name:
                 data = b"[" * 1_000_000
@@ -112,6 +120,8 @@ class StrangeWorker(Worker):
                 os._exit(7)
             if "endless" in name:
                 os.write(int(sys.argv[1]), HEADER.pack(1 << 60))
+            if "answer" in name:
+                return [_forged(_done(job)) for job in jobs]
             if "forge" in name:
                 return [FORGERIES[name](_done(job)) for job in jobs]
             if "disk" in name:
@@ -119,7 +129,7 @@ class StrangeWorker(Worker):
             self._progress.step()
         return [_done(job) for job in jobs]
 
-    def judge(self, job: Job) -> Outcome:
+    def judge(self, job: Job) -> Finding:
         if b"unreadable" in job.path:
             os._exit(9)
         if b"stalled" in job.path:

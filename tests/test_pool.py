@@ -17,7 +17,7 @@ from classifier.contract import Contract
 from classifier.header import DEFAULT_FORMATS
 from classifier.read import Signature
 from daemon.errors import PoolError
-from daemon.jobs import Job, Outcome
+from daemon.jobs import Job, Outcome, identifier
 from daemon.messages import Plan
 from daemon.pool import Pool
 from daemon.signals import Signals
@@ -302,6 +302,18 @@ def test_no_room_for_a_process(
     with pytest.raises(PoolError, match="could not be started: No such file or directory"):
         make_pool()
     assert open_files() == before
+
+
+def test_an_answer_becomes_a_row_with_all_that_is_known_of_the_job(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    (job,) = jobs_of(tmp_path, ["answer"])
+    row = finish(make_pool(), [job])["answer"].row
+    assert row is not None
+    assert (row.label, row.confidence, row.alternatives) == ("a", "0.7500", "b:0.25")
+    assert (row.path, row.bytes, row.sha256) == (str(tmp_path / "answer"), 6, "a" * 64)
+    assert (row.status, row.reason, row.thumbnail) == ("classified", "", "")
+    assert row.id == identifier(job, "a" * 64, row.model)
 
 
 @pytest.mark.parametrize(
