@@ -15,7 +15,7 @@ from classifier.errors import ModelError
 from classifier.quiet import quiet
 from classifier.scores import Scores
 
-# A batch is padded up to the next of these, so that memory is laid out once for each size.
+# A batch is cut, or padded, to these, so that memory is laid out once for each size.
 BATCH_SIZES = (1, 4, 16, 64)
 # Of all images at once: what a network holds of each grows with them, to gigabytes.
 MAX_PIXELS = 1 << 18
@@ -47,7 +47,16 @@ def batch_sizes(contract: Contract) -> tuple[int, ...]:
     return tuple(size for size in BATCH_SIZES if size <= max(1, most))
 
 
-def _parts(batch: Batch, sizes: tuple[int, ...]) -> Iterator[tuple[Batch, int]]:
+def _cut(batch: Batch, sizes: tuple[int, ...]) -> Iterator[Batch]:
+    """The batch in parts of these sizes, one of which is 1; the largest first."""
+    start = 0
+    while left := len(batch) - start:
+        size = max(size for size in sizes if size <= left)
+        yield batch[start : start + size]
+        start += size
+
+
+def _padded(batch: Batch, sizes: tuple[int, ...]) -> Iterator[tuple[Batch, int]]:
     """(images of one of the sizes, how many of them are of the batch); the others are black."""
     for start in range(0, len(batch), sizes[-1]):
         part = batch[start : start + sizes[-1]]
@@ -82,11 +91,12 @@ class LiteRTEngine:
 
     def outputs(self, batch: Batch) -> Scores:
         parts = []
-        for padded, count in _parts(batch, batch_sizes(self._contract)):
-            interpreter, tensor, result = self._interpreter(len(padded))
-            interpreter.set_tensor(tensor, padded)
+        # An image costs as much in a small part as in a large one, and a black one, too.
+        for part in _cut(batch, batch_sizes(self._contract)):
+            interpreter, tensor, result = self._interpreter(len(part))
+            interpreter.set_tensor(tensor, part)
             interpreter.invoke()
-            parts.append(interpreter.get_tensor(result)[:count])
+            parts.append(interpreter.get_tensor(result))
         return np.concatenate(parts)
 
 
@@ -103,8 +113,9 @@ class KerasEngine:
 
     def outputs(self, batch: Batch) -> Scores:
         parts = []
-        # Padded too: Keras traces its graph anew for every batch size that it has not seen.
-        for padded, count in _parts(batch, batch_sizes(self._contract)):
+        # Keras traces its graph anew for every batch size that it has not seen, and takes long to
+        # begin with any.
+        for padded, count in _padded(batch, batch_sizes(self._contract)):
             outputs = self._model.predict_on_batch(scaled(padded, self._contract))
             parts.append(np.asarray(outputs)[:count])
         return np.concatenate(parts)

@@ -49,6 +49,15 @@ def test_a_prediction_is_the_best_of_the_probabilities(
     assert prediction.picture is None
 
 
+@pytest.mark.parametrize("size", [1, 3, 5, 23, BATCH_SIZES[-1], BATCH_SIZES[-1] + 22])
+def test_a_batch_of_any_size_gives_what_each_image_gives_alone(
+    classifier: Classifier, size: int
+) -> None:
+    batch = np.random.default_rng(size).integers(0, 256, (size, 32, 32, 3), np.uint8)
+    alone = np.concatenate([classifier.outputs(batch[place : place + 1]) for place in range(size)])
+    np.testing.assert_allclose(classifier.outputs(batch), alone, rtol=0, atol=1e-5)
+
+
 def test_alternatives_are_the_next_best(classifier: Classifier, images: list[Path]) -> None:
     for prediction in classifier.classify(images):
         labels, shares = zip(*prediction.alternatives, strict=True)
