@@ -46,7 +46,13 @@ class Listener:
 
         Raises `ValueError` or `RecursionError` for what none of ours says.
         """
-        match json.loads(data):
+        try:
+            return self._said(json.loads(data), batch)
+        except TypeError:  # of something that should have had parts
+            raise ValueError("this is no finding") from None
+
+    def _said(self, said: Any, batch: Sequence[Job]) -> Ready | Trouble | list[Outcome]:
+        match said:
             case {"ready": str(forces)}:
                 return Ready(forces)
             case {"trouble": [int(number), str(text), str(path), bool(failed_sync)]}:
@@ -80,16 +86,19 @@ class Listener:
     def _answer(self, said: Any) -> Answer:
         match said:
             case [[_, *_] as ranking, bool(unknown), width, height]:
-                places = len(ranking) <= len(self._labels) and all(map(self._is_place, ranking))
-                if places and _is_side(width) and _is_side(height):
+                if self._is_ranking(ranking) and _is_side(width) and _is_side(height):
                     return Answer(ranking, unknown, width, height)
         raise ValueError("this is no answer to an image")
 
-    def _is_place(self, said: Any) -> bool:
-        match said:
-            case [str(label), float(share)]:
-                return label in self._labels and 0 <= share <= 1
-        return False
+    def _is_ranking(self, said: list[Any]) -> bool:
+        if len(said) > len(self._labels):
+            return False
+        for label, share in said:
+            if not (type(share) is float and 0 <= share <= 1):
+                return False
+            if not (type(label) is str and label in self._labels):
+                return False
+        return True
 
 
 def _signature(said: Any) -> Signature | None:

@@ -25,8 +25,9 @@ CONTROL = re.compile(
 # or without.
 UNSAFE = re.compile(rf"\\|{CONTROL.pattern}|;(?=\"*[=+\-@])")
 SEPARATED = re.compile(r';(?="*[=+\-@])')
-# Of cells with a comma before each: what has to be quoted, and what to be defused.
-SPECIAL = ('"', "\n", "\r", *(end + start for end in ",;" for start in FORMULA))
+# Of cells with a comma before each: what may have to be quoted or defused. A few signs that hardly
+# ever occur are looked for anywhere, as that is quicker.
+SPECIAL = ('"', "\n", "\r", "\t", "=", "@", ",+", ",-", ";+", ";-")
 # Hex digits that read as a decimal number.
 NUMBER = re.compile("[0-9]+(e[0-9]+)?")
 ID = re.compile("[0-9a-f]{20,64}")
