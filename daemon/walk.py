@@ -55,8 +55,8 @@ def walk(
                         if _is_folder(entry) and not name.startswith(b"."):
                             if path not in apart:
                                 folders.append(path)
-                        else:
-                            yield from _looked_at(path, entry, extensions)
+                        elif (found := _looked_at(path, entry, extensions)) is not None:
+                            yield found
             finally:
                 os.close(fd)
         except OSError as error:
@@ -81,30 +81,29 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _looked_at(
-    path: bytes, entry: os.DirEntry[str], extensions: frozenset[bytes]
-) -> Iterator[Found]:
+def _looked_at(path: bytes, entry: os.DirEntry[str], extensions: frozenset[bytes]) -> Found | None:
+    """None if it is gone meanwhile."""
     try:
         if len(path) >= PATH_MAX:  # it could be looked at here, but never be opened
-            yield Found(path, None, UNREADABLE)
-        else:
-            yield look(path, extensions, entry.stat(follow_symlinks=False))
+            return Found(path, None, UNREADABLE)
+        return look(path, extensions, entry.stat(follow_symlinks=False))
     except FileNotFoundError:
-        pass
+        return None
     except OSError:  # a disk that fails here
-        yield Found(path, None, UNREADABLE)
+        return Found(path, None, UNREADABLE)
 
 
 def look(path: bytes, extensions: frozenset[bytes], status: os.stat_result) -> Found:
     """Whether a path is an image file by all that can be told without opening it."""
-    name = os.path.basename(path)
+    name = path[path.rfind(b"/") + 1 :]
+    mode = status.st_mode
     reason = None
     if name.startswith(b"."):
         reason = HIDDEN
-    elif stat.S_ISLNK(status.st_mode):
+    elif stat.S_ISLNK(mode):
         reason = LINK
-    elif not stat.S_ISREG(status.st_mode):
+    elif not stat.S_ISREG(mode):
         reason = SPECIAL
-    elif os.path.splitext(name)[1][1:].lower() not in extensions:
+    elif name[name.rfind(b".") + 1 :].lower() not in extensions or b"." not in name:
         reason = NOT_AN_IMAGE
     return Found(path, None if reason else Signature.of(status), reason)
