@@ -21,6 +21,9 @@ def to_probabilities(outputs: Scores, contract: Contract) -> Scores:
     shares = outputs
     if contract.output == "sigmoid":
         shares = np.concatenate([1 - outputs, outputs], axis=1)
+    # A network's arithmetic may leave them a hair outside. What is no number stays none.
+    within = np.clip(shares, 0, 1) + np.float32(0)  # nor is any of them -0
+    shares = np.where(np.isfinite(shares), within, shares)
     if contract.temperature == 1:
         return shares
     with np.errstate(divide="ignore", invalid="ignore"):  # what is no number stays none

@@ -10,6 +10,7 @@ be misjudged cannot be helped.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from daemon.row import is_clean
 BASE_BYTES, IMAGE_BYTES = 1 << 20, 1 << 16
 SHA256 = re.compile("[0-9a-f]{64}")
 MAX_SIDE = 1 << 31  # pixels
+MAX_REASON = 2000  # characters; many times our longest
 
 
 def encoded(said: Ready | Trouble | Sequence[Finding]) -> bytes:
@@ -46,13 +48,7 @@ class Listener:
 
         Raises `ValueError` or `RecursionError` for what none of ours says.
         """
-        try:
-            return self._said(json.loads(data), batch)
-        except TypeError:  # of something that should have had parts
-            raise ValueError("this is no finding") from None
-
-    def _said(self, said: Any, batch: Sequence[Job]) -> Ready | Trouble | list[Outcome]:
-        match said:
+        match json.loads(data):
             case {"ready": str(forces)}:
                 return Ready(forces)
             case {"trouble": [int(number), str(text), str(path), bool(failed_sync)]}:
@@ -80,7 +76,7 @@ class Listener:
                     return classified(job, given, model, sha256, now, verdict=verdict)
                 # Without a row for it, an image is done only if its content has one.
                 if sha256 in job.known:
-                    return Outcome(job, job.signature, sha256=sha256)
+                    return Outcome(job, sha256=sha256)
         raise ValueError("this is no finding on the job")
 
     def _answer(self, said: Any) -> Answer:
@@ -93,10 +89,13 @@ class Listener:
     def _is_ranking(self, said: list[Any]) -> bool:
         if len(said) > len(self._labels):
             return False
-        for label, share in said:
-            if not (type(share) is float and 0 <= share <= 1):
+        for place in said:
+            if type(place) is not list or len(place) != 2:
                 return False
-            if not (type(label) is str and label in self._labels):
+            label, share = place
+            if type(label) is not str or label not in self._labels:
+                return False
+            if type(share) is not float or not 0 <= share <= 1 or math.copysign(1, share) < 0:
                 return False
         return True
 
@@ -111,7 +110,7 @@ def _signature(said: Any) -> Signature | None:
 
 
 def _clean(reason: str) -> str:
-    if not is_clean(reason):
+    if len(reason) > MAX_REASON or not is_clean(reason):
         raise ValueError("this is no line of text")
     return reason
 

@@ -63,7 +63,7 @@ class Drain:
             retry_at = time.time() + self._retry_seconds
             published = self._journal.finish(outcomes, retry_at, self._results.synced)
             self._results.append(published)
-            if any(outcome.again for outcome in outcomes):
+            if sum(outcome.row is not None for outcome in outcomes) > len(published):
                 outcomes = _news(outcomes, published)
         return outcomes
 
@@ -117,6 +117,6 @@ def shared_out(jobs: list[Job], workers: int) -> list[list[Job]]:
 
 
 def _news(outcomes: list[Outcome], published: list[Published]) -> list[Outcome]:
-    """Without those that could not be read as before: their row stands already."""
+    """Without those whose row stands already, of a file that cannot be read as before, say."""
     lines = {row.line for row in published}
-    return [o for o in outcomes if not o.again or (o.row is not None and line(o.row) in lines)]
+    return [o for o in outcomes if o.row is None or line(o.row) in lines]

@@ -27,7 +27,8 @@ class Job(NamedTuple):
     signature: Signature  # as it was seen
     attempt: int
     seen_at: str
-    known: frozenset[str]  # contents (SHA-256) of this path with a row, or a hundred of them
+    known: frozenset[str]  # contents (SHA-256) of this path with a row: of many, its present one
+    # and some more
     root: int = 0  # how much of the path is the watched folder
     verdict: str = ""  # why it has failed already; it is read once more only for its digest
 
@@ -74,11 +75,11 @@ class Finding(NamedTuple):
 class Outcome(NamedTuple):
     """What became of a job.
 
-    signature: of the bytes that were read; None if they could not be.
+    signature: how an unsettled file looks now, if it can be seen.
     row: None if this content has one already.
     sha256: of a content that has one already.
     unsettled: the file does not look as it did when it was seen, or was being written; it is to be
-        tried again later, and to look as `signature` then.
+        tried again later.
     again: it could not be read; a scan that finds it takes it up once more.
     """
 
@@ -114,7 +115,7 @@ def failed(
         classified_at=timestamp(),
         thumbnail="",
     )
-    return Outcome(job, job.signature if sha256 else None, row, again=again)
+    return Outcome(job, row=row, again=again)
 
 
 def classified(
@@ -140,7 +141,7 @@ def classified(
         classified_at=now,
         thumbnail=thumbnail_of(job, row_id) if verdict.is_drawn else "",
     )
-    return Outcome(job, job.signature, row)
+    return Outcome(job, row=row)
 
 
 def identifier(job: Job, sha256: str | None, model: str) -> str:

@@ -118,14 +118,20 @@ class Loop:
             if until_done and self.done:
                 break
             signals.wait(self._works.pool.events, self.next_due(now) - now)
+        if signals.stops == 1:
+            yield self._finish()  # what is done already waits for nothing
         if signals.stops == 1 and self._works.drain.busy:
             log.info("stopping: images in hand are finished first; a second signal stops at once")
         deadline = time.monotonic() + FINISH_SECONDS
         while self._works.drain.busy and signals.stops == 1 and time.monotonic() < deadline:
             signals.wait(self._works.pool.events, IDLE_SECONDS)
-            self._check()
-            yield self._drain(time.monotonic(), accept=False)
+            yield self._finish()
         self._report.say()
+
+    def _finish(self) -> list[Outcome]:
+        """Take what the workers are done with, and give them no more."""
+        self._check()
+        return self._drain(time.monotonic(), accept=False)
 
     def _check(self) -> None:
         """Nothing is to be written once the folders are not ours any more."""

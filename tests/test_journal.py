@@ -17,7 +17,7 @@ from daemon.census import Priority
 from daemon.database import FILE_NAME
 from daemon.errors import JournalError
 from daemon.jobs import Job, Outcome, Sighting
-from daemon.journal import Journal
+from daemon.journal import MAX_KNOWN, Journal
 from daemon.row import Row, row_id
 
 A, B, C = b"/in/a.jpg", b"/in/b.jpg", b"/in/\xff,\n.jpg"
@@ -80,6 +80,13 @@ def test_a_content_has_one_row_however_many_came_between(journal: Journal) -> No
     again = row(job, "000")._replace(id="another")
     assert journal.finish([Outcome(job, NEW, again)], 0) == []
     assert journal.results() == 150
+
+
+def test_a_job_knows_the_present_content_however_many_there_were(journal: Journal) -> None:
+    """It is the one that is touched, or written once more."""
+    for number in range(MAX_KNOWN + 50):
+        journal.finish([done(seen(journal, Signature(number, 1, 1)), f"{number:03}")], 0)
+        assert f"{number:03}" in seen(journal, NEW).known
 
 
 def test_a_newer_sighting_outlives_the_work_on_the_older_one(journal: Journal) -> None:

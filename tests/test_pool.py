@@ -258,7 +258,6 @@ def test_the_same_guilty_bytes_are_no_news(make_pool: MakePool, tmp_path: Path) 
     known = job._replace(known=frozenset([row.sha256]))
     outcome = finish(pool, [known])["segv.jpg"]
     assert outcome.row is None
-    assert outcome.signature == job.signature
 
 
 def test_a_guilty_image_that_is_gone_meanwhile(make_pool: MakePool, tmp_path: Path) -> None:

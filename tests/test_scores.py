@@ -33,6 +33,15 @@ def test_probabilities_take_the_same_temperature_as_the_logits_behind_them() -> 
     np.testing.assert_array_equal(to_probabilities(shares, contract(output="softmax")), shares)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_probabilities_are_never_outside(temperature: float) -> None:
+    nearly = np.array([[1.0009, -0.0005, -0.0], [np.inf, 0, 0], [np.nan, 0, 1]], np.float32)
+    got = to_probabilities(nearly, contract(output="softmax", temperature=temperature))
+    np.testing.assert_array_equal(got[0], [1, 0, 0])
+    assert not np.signbit(got[0]).any()
+    assert not np.isfinite(got[1:]).all(axis=1).any()
+
+
 def test_a_probability_of_nothing_stays_nothing() -> None:
     sure = np.array([[1, 0, 0]], np.float32)
     got = to_probabilities(sure, contract(output="softmax", temperature=2.0))
