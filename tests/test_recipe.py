@@ -7,21 +7,21 @@ from trainer.recipe import FEW, images_at_once, recipe_for
 
 def test_the_readme_network_on_cifar10_is_trained_as_its_readme_says() -> None:
     recipe = recipe_for(47_500)
-    assert (recipe.epochs, recipe.batch_size, recipe.augment) == (10, 32, False)
+    assert (recipe.epochs, recipe.batch_size, recipe.shift) == (10, 32, 0)
 
 
 def test_few_images_are_shown_more_often_and_never_twice_the_same() -> None:
     recipe = recipe_for(1_000)
-    assert recipe.augment
+    assert recipe.shift > 0
     assert recipe.epochs == 250
     assert recipe.patience == 50
-    assert recipe_for(FEW - 1).augment
-    assert not recipe_for(FEW).augment
+    assert recipe_for(FEW - 1).shift
+    assert not recipe_for(FEW).shift
 
 
-def test_the_accurate_network_always_augments_and_never_stops_early() -> None:
+def test_the_accurate_network_always_changes_images_and_never_stops_early() -> None:
     recipe = recipe_for(47_500, "accurate")
-    assert recipe.augment
+    assert (recipe.shift * 32, recipe.cutout * 32) == (3, 10)
     assert recipe.patience is None
 
 

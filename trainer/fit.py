@@ -87,13 +87,21 @@ def _learning(recipe: Recipe, training: Samples, epoch: int) -> Batches:
     def augment(
         pixels: NDArray[np.uint8], indices: NDArray[np.int64], epoch: int
     ) -> NDArray[np.uint8]:
-        return augmented(pixels, indices, epoch, recipe.seed, mirror=recipe.mirror)
+        return augmented(
+            pixels,
+            indices,
+            epoch,
+            recipe.seed,
+            mirror=recipe.mirror,
+            shift=recipe.shift,
+            cutout=recipe.cutout,
+        )
 
     return Batches(
         training,
         recipe.batch_size,
         seed=recipe.seed,
-        augment=augment if recipe.augment else None,
+        augment=augment if recipe.shift else None,
         epoch=epoch,
         # Muon turns kernels as far by a few images as by a whole batch.
         drop_small=recipe.network == "accurate",
