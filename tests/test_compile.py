@@ -305,8 +305,11 @@ def converter_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def has_ended(process: int) -> bool:
+    """Its last thread, too: one that still ends holds its files open."""
+    folder = Path(f"/proc/{process}")
     try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state == "Z" and len(list((folder / "task").iterdir())) == 1
     except (FileNotFoundError, ProcessLookupError):
         return True
 
