@@ -18,7 +18,7 @@ from bench.setup import MODEL, Setup
 from bench.usage import Peak
 from daemon.row import HEADER
 
-KEPT = "models", "matplotlib"  # of a state folder: what the first start made for all others
+PROGRAMS = "models"  # of a state folder: the first start makes them for all others
 
 
 class Once(NamedTuple):
@@ -67,11 +67,10 @@ class Subject:
     def started_before(
         cls, setup: Setup, inbox: Path | None = None, model: Path = MODEL, **settings: Any
     ) -> Subject:
-        """The model is compiled and the fonts are listed, as after the first start of all."""
+        """The model is compiled, as after the first start of all."""
         subject = cls(setup.folder(), inbox, model, **settings)
         kept = _after_first_start(setup, model)
-        for name in KEPT:
-            shutil.copytree(kept / name, subject.state / name)
+        shutil.copytree(kept / PROGRAMS, subject.state / PROGRAMS)
         return subject
 
     def command(self, *arguments: str) -> list[str]:
@@ -123,15 +122,12 @@ class Subject:
 def _after_first_start(setup: Setup, model: Path) -> Path:
     """A folder with what the first start with a model leaves for all others; made once."""
     kept = setup.shared / model.stem
-    if not all((kept / name).is_dir() for name in KEPT):
+    if not (kept / PROGRAMS).is_dir():
         with tempfile.TemporaryDirectory(dir=setup.scratch) as temporary:
             subject = Subject(Path(temporary), model=model)
-            if (kept / "models").is_dir():
-                shutil.copytree(kept / "models", subject.state / "models")
             (subject.inbox / "0.jpg").write_bytes(next(images.drawn()))
             subject.once(1)
-            for name in KEPT:
-                shutil.copytree(subject.state / name, kept / name, dirs_exist_ok=True)
+            shutil.copytree(subject.state / PROGRAMS, kept / PROGRAMS)
     return kept
 
 

@@ -41,6 +41,7 @@ class Listener:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._model = plan.model
         self._labels = frozenset(plan.program.contract.labels)
 
     def understood(self, data: bytes, batch: Sequence[Job]) -> Ready | Trouble | list[Outcome]:
@@ -59,21 +60,20 @@ class Listener:
         raise ValueError("this is no answer")
 
     def _outcome(self, said: Any, job: Job, now: str) -> Outcome:
-        model = self._plan.model
         match said:
             case [job.seq, None, "", None, False, True, signature]:
                 return Outcome(job, _signature(signature), unsettled=True)
             case [job.seq, None, str(reason), None, bool(again), False, None] if reason:
-                return failed(job, _clean(reason), model, again=again)
+                return failed(job, _clean(reason), self._model, again=again)
             case [job.seq, str(sha256), str(reason), answer, bool(again), False, None]:
                 if not SHA256.fullmatch(sha256):
                     raise ValueError("this is no digest")
                 if reason:
-                    return failed(job, _clean(reason), model, sha256=sha256, again=again)
+                    return failed(job, _clean(reason), self._model, sha256=sha256, again=again)
                 if answer is not None:
                     given = self._answer(answer)
                     verdict = self._plan.verdict(given)
-                    return classified(job, given, model, sha256, now, verdict=verdict)
+                    return classified(job, given, self._model, sha256, now, verdict=verdict)
                 # Without a row for it, an image is done only if its content has one.
                 if sha256 in job.known:
                     return Outcome(job, sha256=sha256)

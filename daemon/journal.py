@@ -24,7 +24,7 @@ from daemon.errors import JournalDamagedError, JournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.row import Row, line
 
-AT_ONCE = 500  # paths in one query; a part of SQLite's limit
+PATHS_A_QUERY = 500  # a part of what SQLite allows
 AGAIN_AT_ONCE = 1000
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
 NONE: frozenset[str] = frozenset()
@@ -286,8 +286,8 @@ class Journal(Census):
 
     def _of(self, query: str, paths: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
         """What a query finds that ends with IN: one for many paths costs a third of many."""
-        for start in range(0, len(paths), AT_ONCE):
-            part = paths[start : start + AT_ONCE]
+        for start in range(0, len(paths), PATHS_A_QUERY):
+            part = paths[start : start + PATHS_A_QUERY]
             yield from self._db.execute(f"{query}({','.join('?' * len(part))})", part)
 
     def _known(self, path: bytes, attempt: int) -> frozenset[str]:

@@ -195,8 +195,9 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
             if awaited is not None and line == awaited.line:
                 awaited = next(expected, None)
                 continue
-            is_awaited = awaited is not None and id_of(line) == id_of(awaited.line)
-            seq = awaited.seq if awaited and is_awaited else seq_of(line, journal)
+            seq = seq_of(line, journal)
+            if awaited is not None and id_of(line) == id_of(awaited.line):  # whatever was changed
+                seq = awaited.seq
             if not line.endswith(b"\n") and awaited and awaited.line.startswith(line):
                 if awaited.seq <= upto:
                     faults.add(f"{path}:{number}: row {id_of(awaited.line)} is cut short")

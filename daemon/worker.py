@@ -58,7 +58,7 @@ class Worker:
         self._at_once = self._images_at_once(plan.image_seconds)
         self._thumbnailer: Thumbnailer | None = None
         if plan.thumbnails != "none":
-            # It keeps a list of the machine's fonts; a service has no home to keep it in.
+            # matplotlib makes itself a folder; a service has no home for it.
             os.environ.setdefault("MPLCONFIGDIR", str(plan.scratch / "matplotlib"))
             from daemon.thumbnail import Thumbnailer
 

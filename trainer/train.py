@@ -48,7 +48,7 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 TARGET_PRECISION = 0.99
-FORMAT = 3  # of a checkpoint; another one when networks or their training change
+FORMAT = 4  # of a checkpoint; another one when networks or their training change
 
 
 @dataclass(frozen=True)
