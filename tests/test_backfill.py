@@ -22,7 +22,7 @@ from daemon.progress import Lines
 from daemon.settings import load
 from daemon.verify import verify
 
-MANY = 200
+MANY = 900  # as rows are noted four times a second while many wait
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def photos(project: Project, draw_image: DrawImage) -> Path:
     """A folder with images in it and in a folder of its own."""
     folder = project.folder / "photos"
     for number in range(MANY):
-        draw_image(folder / ("deeper" if number % 2 else "") / f"{number:03}.jpg", number)
+        draw_image(folder / ("deeper" if number % 2 else "") / f"{number:04}.jpg", number)
     return folder
 
 
@@ -64,7 +64,7 @@ def test_folders_once(project: Project, photos: Path, draw_image: DrawImage) -> 
 @pytest.mark.parametrize("used", [False, True])
 def test_a_dry_run_writes_nothing(project: Project, photos: Path, used: bool) -> None:
     known = 0
-    (photos / "link.jpg").symlink_to("000.jpg")
+    (photos / "link.jpg").symlink_to("0000.jpg")
     if used:
         shutil.copytree(photos / "deeper", project.inbox, dirs_exist_ok=True)
         assert project.classifyd("run", "--once").returncode == 0

@@ -128,7 +128,7 @@ def resident(pid: int) -> int:
 def test_a_file_that_vanishes_before_it_is_read(project: Project, draw_image: DrawImage) -> None:
     """Seen, queued, gone: the queue of a daemon that was stopped names a file no longer there."""
     project.configure(workers=1, batch={"size": 1})
-    names = [f"{number:03}.jpg" for number in range(100)]
+    names = [f"{number:04}.jpg" for number in range(1500)]  # they are noted four times a second
     for number, name in enumerate(names):
         draw_image(project.inbox / name, number)
     with project.started("run") as daemon:
@@ -140,7 +140,7 @@ def test_a_file_that_vanishes_before_it_is_read(project: Project, draw_image: Dr
     (project.inbox / waiting[-1]).unlink()
     (project.inbox / waiting[-1]).mkdir()
     assert project.classifyd("run", "--once").returncode == 0
-    assert len(project.rows) == 100
+    assert len(project.rows) == len(names)
     assert "gone before it could be read" in project.row_of(waiting[0])["reason"]
     assert "not a regular file" in project.row_of(waiting[-1])["reason"]
 
