@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 class SyncError(OSError):
@@ -81,9 +82,20 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises `OSError` with the file's name.
     """
+    with writing_whole(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing_whole(path: Path) -> Iterator[BinaryIO]:
+    """`write_whole` for what is written piece by piece. Leave by an exception, and nothing changes.
+
+    Raises `OSError` with the file's name.
+    """
     with naming(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         draft = Path(folder) / path.name
-        draft.write_bytes(content)
+        with draft.open("wb") as file:
+            yield file
         sync_file(draft)
         draft.replace(path)
         sync_folder(path.parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.durable import naming, write_whole
+from classifier.durable import naming, writing_whole
 from trainer.errors import TrainerError
 
 Arrays = list[NDArray[Any]]
@@ -36,7 +37,8 @@ class Progress:
 
     plan: what decides over the training; only the same training can go on from here.
     epoch: how many were finished. history: by metric, a value for each of them.
-    weights, optimizer: of the last epoch; best: weights of the epoch `best_epoch`, from 1.
+    weights: of the last epoch; best: of the epoch `best_epoch`, from 1.
+    optimizer: its variables, here only while they are written or read.
     """
 
     plan: dict[str, Any]
@@ -53,14 +55,12 @@ class Progress:
     def save(self, path: Path) -> None:
         """Put it into the place of the last one, whole or not at all."""
         said = {k: v for k, v in vars(self).items() if k not in self._ARRAYS}
-        content = io.BytesIO()
-        arrays = {
-            f"{name}{number}": array
-            for name in self._ARRAYS
-            for number, array in enumerate(getattr(self, name))
-        }
-        np.savez(content, said=np.array(json.dumps(said)), **arrays)
-        write_whole(path, content.getvalue())
+        # Straight into the file: a large network's weights stand in memory often enough.
+        with writing_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
+            write_array(archive, "said", np.array(json.dumps(said)))
+            for name in self._ARRAYS:
+                for number, array in enumerate(getattr(self, name)):
+                    write_array(archive, f"{name}{number}", array)
 
     @classmethod
     def load(cls, path: Path) -> Progress:
@@ -97,3 +97,9 @@ class Progress:
                 f"{', '.join(options)}. Give the same data and options again, or delete it and "
                 "train without --resume"
             )
+
+
+def write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """As `np.savez` does it, whose archive is closed by nobody after a failed write."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
