@@ -159,7 +159,7 @@ def _backfilled(settings: Settings, folders: Sequence[bytes], signals: Signals) 
                     except DiskFullError as error:
                         wait_for_room(settings, error, signals)
             meter.read(time.monotonic())
-        rows = journal.by_status(after=before)
+        rows = journal.by_status_after(before)
         return Done(complete, rows, journal.pending(), holder(settings.state), meter.ignored)
 
 

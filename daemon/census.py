@@ -45,8 +45,9 @@ class Census(Database):
 
     def oldest_pending(self) -> str | None:
         """When the arrival that waits longest was seen."""
-        (seen_at,) = self._db.execute("SELECT min(seen_at) FROM arrivals").fetchone()
-        return None if seen_at is None else str(seen_at)
+        query = "SELECT seen_at FROM arrivals ORDER BY seq LIMIT 1"
+        row = self._db.execute(query).fetchone()
+        return None if row is None else str(row[0])
 
     def results(self) -> int:
         """How many rows there are."""
@@ -56,10 +57,18 @@ class Census(Database):
         """How many of them are a file's."""
         return self._number("SELECT count(*) FROM results WHERE path = ?", path)
 
-    def by_status(self, after: int = 0) -> dict[str, int]:
-        """Rows by status, of those that come after number `after`."""
+    def by_status(self, day: str = "") -> dict[str, int]:
+        """Rows by status; day: of this one, as 2026-01-01 in UTC, or else of all."""
+        query = (
+            "SELECT status, sum(rows) FROM tally WHERE day = :day OR :day = '' "
+            "GROUP BY status ORDER BY status"
+        )
+        return dict(self._db.execute(query, {"day": day}))
+
+    def by_status_after(self, seq: int) -> dict[str, int]:
+        """Rows by status, of those that come after this number; each is looked at."""
         query = "SELECT status, count(*) FROM results WHERE seq > ? GROUP BY status ORDER BY status"
-        return dict(self._db.execute(query, (after,)))
+        return dict(self._db.execute(query, (seq,)))
 
     def failures(self) -> list[tuple[str, int, bytes]]:
         """(reason, how many files, one example), most often first, by a file's present content."""

@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import time
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from classifier.read import Signature
@@ -54,6 +58,9 @@ SELECT sha256 FROM (
 """  # noqa: S608
 
 
+TALLY = "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET rows = rows + excluded.rows"
+
+
 class Published(NamedTuple):
     """What a transaction decided to publish: the row's number in results.csv, and its bytes."""
 
@@ -67,6 +74,10 @@ def crc32(data: bytes) -> int:
 
 class Journal(Census):
     """An open journal. Several processes may have it open; one of them drains it."""
+
+    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
+        super().__init__(connection, file)
+        self._tally = Counter[tuple[str, str]]()  # rows by day and status, of this transaction
 
     # The queue
 
@@ -150,7 +161,7 @@ class Journal(Census):
         """
         published: list[Published] = []
         over, looks, again = [], [], []
-        with self._transaction():
+        with self._publishing():
             self._note_synced(synced)
             for outcome in outcomes:
                 job = outcome.job
@@ -209,6 +220,7 @@ class Journal(Census):
         )  # fmt: skip
         if not cursor.rowcount or cursor.lastrowid is None:
             return []  # it has its row already
+        self._tally[row.classified_at[: len("2026-01-01")], row.status] += 1
         return [Published(cursor.lastrowid, bytes_of_row)]
 
     # The receipt
@@ -231,7 +243,7 @@ class Journal(Census):
         Raises `JournalError` for a row that stands there twice.
         """
         count = 0
-        with self._transaction():
+        with self._publishing():
             for path, row, bytes_of_row in rows:
                 if not self._receipt(path, row, bytes_of_row):
                     raise JournalError(
@@ -273,6 +285,15 @@ class Journal(Census):
         return True
 
     # Within
+
+    @contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """A transaction in which rows come, and are counted."""
+        self._tally.clear()
+        with self._transaction():
+            yield
+            counts = [(*day_and_status, rows) for day_and_status, rows in self._tally.items()]
+            self._db.executemany(TALLY, counts)
 
     def _looks(self, table: str, paths: Sequence[bytes]) -> dict[bytes, Signature]:
         """What these files looked like when they were put there, of those that were."""

@@ -1,6 +1,6 @@
 """The tables of the journal, and which version of them this classifyd knows."""
 
-VERSION = 4
+VERSION = 5
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -36,6 +36,13 @@ CREATE TABLE results (             -- the rows of results.csv, in their order
     -- would be the slowest part of a transaction, as they come in no order.
     UNIQUE (path, sha256, id)
 );
+CREATE INDEX failures ON results (reason, path) WHERE status = 'failed';
+CREATE TABLE tally (               -- of the results, so that nobody has to count a million of them
+    day TEXT NOT NULL,             -- when they were classified, UTC
+    status TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    PRIMARY KEY (day, status)
+) WITHOUT ROWID;
 CREATE TABLE outbox (synced INTEGER NOT NULL);    -- up to this row, results.csv is on the disk
 INSERT INTO outbox VALUES (0);
 CREATE TABLE folders (path BLOB PRIMARY KEY, added_at TEXT NOT NULL);    -- backfilled ones

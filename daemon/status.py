@@ -14,6 +14,7 @@ from classifier.contract import Contract
 from classifier.errors import ModelError
 from daemon.census import Priority
 from daemon.errors import NoJournalError
+from daemon.jobs import timestamp
 from daemon.journal import Journal
 from daemon.lock import holder
 from daemon.results import FILE_NAME as RESULTS_NAME
@@ -50,6 +51,8 @@ def lines(settings: Settings) -> Iterator[str]:
     counts = journal.by_status()
     rows = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     yield f"rows       {sum(counts.values()):,}" + (f" ({rows})" if rows else "")
+    today = sum(journal.by_status(timestamp()[: len("2026-01-01")]).values())
+    yield f"today      {today:,} (UTC)"
     if last := journal.last_result_at():
         yield f"last row   {last}"
     live, backfilled = journal.pending(Priority.LIVE), journal.pending(Priority.BACKFILL)

@@ -267,12 +267,29 @@ def test_notes_are_written_only_if_they_are_news(journal: Journal) -> None:
     assert journal.ignored() == [("a symbolic link", 2, A)]
 
 
+def test_every_row_is_counted_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal.enqueue([Sighting(A, OLD), Sighting(B, OLD), Sighting(C, OLD)], Priority.LIVE)
+    a, b, c = claim(journal)
+    journal.finish([done(a), done(b, "bb", "failed")], 0)
+    journal.finish([done(a)], 0)  # it has its row
+    with monkeypatch.context() as patched:
+        patched.setattr("daemon.journal.TALLY", "INSERT INTO no_such_table VALUES (?, ?, ?)")
+        with pytest.raises(sqlite3.OperationalError):
+            journal.finish([done(c, "cc")], 0)
+    assert journal.results() == 2
+    journal.finish([done(c, "cc")], 0)
+    assert journal.by_status() == {"classified": 2, "failed": 1} == journal.by_status_after(0)
+    day = done(a).row.classified_at[:10]
+    assert journal.by_status(day) == journal.by_status()
+    assert journal.by_status("1999-12-31") == {}
+
+
 def test_the_questions_that_status_asks(journal: Journal) -> None:
     journal.enqueue([Sighting(A, OLD), Sighting(B, OLD), Sighting(C, OLD)], Priority.LIVE)
     a, b, _ = claim(journal)
     journal.finish([done(a), done(b, "bb", "failed")], 0)
     assert journal.by_status() == {"classified": 1, "failed": 1}
-    assert journal.by_status(after=1) == {"failed": 1}
+    assert journal.by_status_after(1) == {"failed": 1}
     assert journal.failures() == [("broken", 1, B)]
     assert [journal.state_of(path) for path in (A, B, C, b"/in/d.jpg")] == [
         ("classified", ""), ("failed", "broken"), ("pending", ""), None,

@@ -96,10 +96,11 @@ def test_status_tells_what_is_going_on(project: Project, draw_image: DrawImage) 
     after = project.classifyd("status").stdout.splitlines()
     assert after[0] == "running    no"
     assert after[4] == "rows       401 (400 classified, 1 failed)"
-    assert after[5].startswith("last row   2")
-    assert after[6] == "waiting    0"
-    assert after[7].startswith("failed     1: the content is not a JPEG")
-    assert after[7].endswith(f", such as {project.inbox}/text.jpg")
+    assert re.fullmatch(r"today      \d+ \(UTC\)", after[5])
+    assert after[6].startswith("last row   2")
+    assert after[7] == "waiting    0"
+    assert after[8].startswith("failed     1: the content is not a JPEG")
+    assert after[8].endswith(f", such as {project.inbox}/text.jpg")
 
 
 def test_status_into_a_pipe_that_is_closed(done: Project) -> None:
