@@ -12,15 +12,15 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classifier.durable import sync_file, sync_folder
+from classifier.durable import sync_folder
 from classifier.errors import ImageError, ModelError, UnreadableError, UnsettledError
 from classifier.parent import die_with_parent
 from classifier.read import read
+from daemon.album import Album
 from daemon.answers import encoded
 from daemon.confine import ComputingTime, confine, identity, used_address_space
 from daemon.jobs import Answer, Finding, Job, identifier, thumbnail_of
@@ -124,13 +124,13 @@ class Worker:
             on_file=partial(self._progress.step, Phase.READING),
             on_image=self._step,
         )
-        written: list[Path] = []
-        findings = [
-            self._finding(job, prediction, written)
-            for job, prediction in zip(jobs, predictions, strict=True)
-        ]
-        self._step(Phase.STORING)
-        _make_durable(written, partial(self._step, Phase.STORING))
+        with Album(self._plan.results, partial(self._step, Phase.STORING)) as album:
+            findings = [
+                self._finding(job, prediction, album)
+                for job, prediction in zip(jobs, predictions, strict=True)
+            ]
+            self._step(Phase.STORING)
+            album.make_durable()
         self._step()
         return findings
 
@@ -156,7 +156,7 @@ class Worker:
         self._progress.step(phase)
         self._time.renew()
 
-    def _finding(self, job: Job, prediction: Prediction, written: list[Path]) -> Finding:
+    def _finding(self, job: Job, prediction: Prediction, album: Album) -> Finding:
         sha256, signature, error = prediction.sha256, prediction.signature, prediction.error
         if signature not in (None, job.signature) or isinstance(error, UnsettledError):
             return Finding(job, unsettled=True, signature=signature)
@@ -172,13 +172,11 @@ class Worker:
         )
         verdict = self._plan.verdict(answer)
         if verdict.is_drawn:
-            self._annotate(job, prediction, verdict.uncertain, written)
+            self._annotate(job, prediction, verdict.uncertain, album)
             self._step()
         return Finding(job, sha256, answer=answer)
 
-    def _annotate(
-        self, job: Job, prediction: Prediction, uncertain: bool, written: list[Path]
-    ) -> None:
+    def _annotate(self, job: Job, prediction: Prediction, uncertain: bool, album: Album) -> None:
         """Write the thumbnail.
 
         The day is that of the sighting: the same work done again writes the same file again.
@@ -186,7 +184,6 @@ class Worker:
         assert self._thumbnailer is not None
         assert prediction.picture is not None
         row_id = identifier(job, prediction.sha256, self._plan.model)
-        target = self._plan.results / thumbnail_of(job, row_id)
         image = self._thumbnailer.render(
             prediction.picture,
             prediction.label,
@@ -195,23 +192,7 @@ class Worker:
             uncertain=uncertain,
         )
         self._step(Phase.STORING)
-        if target.parent not in {path.parent for path in written}:
-            target.parent.mkdir(exist_ok=True)  # of the day; ours is there
-        target.write_bytes(image)
-        written.append(target)
-
-
-def _make_durable(files: Sequence[Path], on_file: Callable[[], None]) -> None:
-    """A row names its thumbnail, so the thumbnail must be safe before the row is.
-
-    on_file is called as each is safe: many files on a slow disk are no disk that stands still.
-    """
-    for path in files:
-        sync_file(path)
-        on_file()
-    for folder in {parent for path in files for parent in (path.parent, path.parent.parent)}:
-        sync_folder(folder)
-        on_file()
+        album.put(thumbnail_of(job, row_id), image)
 
 
 def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None:

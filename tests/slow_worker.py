@@ -12,10 +12,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from daemon import worker
+from daemon import album, worker
+from daemon.album import Album
 from daemon.messages import Plan, Progress
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class SlowWorker(worker.Worker):
         scratch = plan.scratch
 
         def slowed(name: str, does: Callable[..., T]) -> Callable[..., T]:
-            def after(path: str | bytes | Path, *arguments: object) -> T:
+            def after(path: Any, *arguments: object) -> T:
                 if name != "slow_read" or b"slow" in os.fsencode(path):
                     with contextlib.suppress(FileNotFoundError):
                         time.sleep(float((scratch / name).read_text()))
@@ -39,8 +39,8 @@ class SlowWorker(worker.Worker):
 
             return after
 
-        worker.sync_file = slowed("slow_sync", worker.sync_file)
-        Path.write_bytes = slowed("slow_write", Path.write_bytes)  # type: ignore[method-assign]
+        album.sync = slowed("slow_sync", album.sync)
+        Album.put = slowed("slow_write", Album.put)  # type: ignore[method-assign]
         classify.read = slowed("slow_read", classify.read)
 
 
