@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 import time
@@ -39,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"there is no such part: {', '.join(sorted(unknown))}")
     if arguments.data and not images.given(arguments.data):
         parser.error(f"--data {arguments.data}: there is no JPEG in there")
+    # A developer's setting, and users' machines have none: all starts would compile the sources.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     output = arguments.output or (None if arguments.short else ROOT / "docs")
     with tempfile.TemporaryDirectory(dir=arguments.scratch, prefix="bench-") as scratch:
         setup = Setup(

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import images, limit
 from bench.processes import finished, module, on_every_processor
 from bench.report import Figures, Report
-from bench.setup import ACCURATE, MODEL, Setup
+from bench.setup import ACCURATE, Setup
 from bench.subject import Subject, program_of
 
 RATE = "images/s"
@@ -16,12 +16,10 @@ RATE = "images/s"
 def run(setup: Setup) -> Report:
     mobile = setup.folder() / "mobilenet_224.keras"
     finished(module("bench.peers.mobile_network", mobile))
-    counts = {MODEL: 10_000, ACCURATE: 2_000, mobile: 300}
+    counts = {ACCURATE: 2_000, mobile: 300}
     figures = Figures()
     for model, most in counts.items():
-        # To look at a file costs nothing beside the larger networks.
-        made = images.old if model == MODEL else images.small
-        folder = made(setup, 70 if setup.short else most)
+        folder = images.small(setup, 70 if setup.short else most)
         for _ in range(setup.repeats):
             _measure(setup, model, folder, figures)
         name = model.stem
