@@ -68,13 +68,19 @@ def sync_folder(path: Path) -> None:
     """Make the names in a folder durable. Raises `SyncError`."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        sync_names(fd, path)
+    finally:
+        os.close(fd)
+
+
+def sync_names(fd: int, path: Path) -> None:
+    """`sync_folder` of one that is open. Raises `SyncError`."""
+    try:
         sync(fd, path)
     except SyncError as error:
         # A file system that cannot do it, or one on which there is nothing to be lost.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
             raise
-    finally:
-        os.close(fd)
 
 
 def write_whole(path: Path, content: bytes) -> None:

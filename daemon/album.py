@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from classifier.durable import naming, sync, sync_folder
+from classifier.durable import naming, sync, sync_folder, sync_names
 
-MOST_OPEN = 128  # files; a process may have 1,024, and a batch may be as large as that
+MOST_OPEN = 32  # files
 
 
 class Album:
@@ -19,47 +21,53 @@ class Album:
     def __init__(self, results: Path, on_file: Callable[[], None]) -> None:
         """on_file is called as each file is safe: many on a slow disk are no disk that stands
         still."""
-        self._results = os.fspath(results)
+        self._results = results
         self._on_file = on_file
-        self._open: list[tuple[int, str]] = []
-        self._folders: dict[str, Path] = {}
+        self._files: list[tuple[int, Path]] = []  # that are open, and not safe yet
+        self._days: dict[str, _Folder] = {}
 
     def put(self, name: str, image: bytes) -> None:
         """Write a thumbnail; name: as in its row, relative to the results, in the folder of a day.
 
         Raises `OSError` with the file's name.
         """
-        path = f"{self._results}/{name}"
-        folder = path.rpartition("/")[0]
-        if folder not in self._folders:
-            self._folders[folder] = Path(folder)
-            self._folders[folder].mkdir(exist_ok=True)  # of the day; the one it is in is ours
-        if len(self._open) == MOST_OPEN:
+        day, _, file = name.rpartition("/")
+        if day not in self._days:
+            path = self._results / day
+            path.mkdir(exist_ok=True)  # the folder that it is in is ours
+            self._days[day] = _Folder(path)
+        folder = self._days[day]
+        if len(self._files) == MOST_OPEN:
             self._sync_files()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        self._open.append((fd, path))
-        rest = image
-        with naming(Path(path)):
+        path = folder.path / file
+        with naming(path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            fd = os.open(file, flags, 0o666, dir_fd=folder.fd)
+            self._files.append((fd, path))
+            rest = image
             while rest:
                 rest = rest[os.write(fd, rest) :]
 
     def make_durable(self) -> None:
         """A row names its thumbnail, so the thumbnail must be safe before the row is.
 
-        Raises `SyncError`.
+        Raises `SyncError`; `FileNotFoundError` if a folder was moved or deleted meanwhile.
         """
         self._sync_files()
-        days = self._folders.values()
-        for folder in {*days, *(day.parent for day in days)}:
-            sync_folder(folder)
+        for folder in self._days.values():
+            folder.make_durable()
+            self._on_file()
+        for parent in {folder.path.parent for folder in self._days.values()}:
+            sync_folder(parent)
             self._on_file()
 
     def _sync_files(self) -> None:
-        while self._open:
-            fd, path = self._open[-1]
-            sync(fd, Path(path))
-            self._open.pop()
-            os.close(fd)
+        while self._files:
+            fd, path = self._files[-1]
+            sync(fd, path)
+            self._files.pop()
+            with naming(path):
+                os.close(fd)
             self._on_file()
 
     def __enter__(self) -> Album:
@@ -71,5 +79,20 @@ class Album:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for fd, _ in self._open:  # an error came between
-            os.close(fd)
+        # What is still open here was given up for an error, which a second one must not hide.
+        for fd in [fd for fd, _ in self._files] + [folder.fd for folder in self._days.values()]:
+            with suppress(OSError):
+                os.close(fd)
+
+
+class _Folder:
+    """That of a day, held open: files get into this one, whatever has its name by now."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def make_durable(self) -> None:
+        sync_names(self.fd, self.path)
+        if not os.path.samestat(os.fstat(self.fd), self.path.stat()):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,24 @@ def test_nobody_has_to_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for gone in (tmp_path / "gone", "x" * 200):
         monkeypatch.setenv("NOTIFY_SOCKET", str(gone))
         notify(READY="1")
+
+
+def test_a_busy_manager_is_waited_for_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.notify.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "busy"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "full"))  # and never read
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "full"))
-        for _ in range(1000):
-            notify(WATCHDOG="1")
+        manager.bind(str(tmp_path / "busy"))
+        manager.settimeout(5)
+        until_full = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 2
+        for number in range(until_full):
+            notify(STATUS=str(number))
+        monkeypatch.setattr("daemon.notify.PATIENCE_SECONDS", 30)
+        reader = threading.Timer(0.3, lambda: [manager.recv(4096) for _ in range(5)])
+        reader.start()
+        notify(READY="1")
+        reader.join()
+        told = [manager.recv(4096)]
+        while told[-1] != b"READY=1":
+            told.append(manager.recv(4096))

@@ -55,9 +55,11 @@ class Progress:
     def save(self, path: Path) -> None:
         """Put it into the place of the last one, whole or not at all."""
         said = {k: v for k, v in vars(self).items() if k not in self._ARRAYS}
+        # A zip's names have no checksum: by a flipped bit in one, an array would be missing.
+        counts = [len(getattr(self, name)) for name in self._ARRAYS]
         # Straight into the file: a large network's weights stand in memory often enough.
         with writing_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
-            write_array(archive, "said", np.array(json.dumps(said)))
+            write_array(archive, "said", np.array(json.dumps([said, counts])))
             for name in self._ARRAYS:
                 for number, array in enumerate(getattr(self, name)):
                     write_array(archive, f"{name}{number}", array)
@@ -75,9 +77,9 @@ class Progress:
             ) from None
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                progress = cls(**json.loads(str(file["said"])))
-                for name in cls._ARRAYS:
-                    count = sum(key.rstrip("0123456789") == name for key in file.files)
+                said, counts = json.loads(str(file["said"]))
+                progress = cls(**said)
+                for name, count in zip(cls._ARRAYS, counts, strict=True):
                     setattr(progress, name, [file[f"{name}{i}"] for i in range(count)])
                 return progress
         except Exception as error:  # of bytes in memory: a damaged zip has many ways to fail

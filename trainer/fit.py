@@ -174,7 +174,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
                 "%s: no checkpoint of epoch %d: %s; the training goes on",
                 self._path, epoch + 1, error.strerror or error,
             )  # fmt: skip
-        progress.optimizer = []  # twice as large as the weights, and the optimizer has it
+        progress.optimizer = []  # some copies of the weights, and the optimizer has it
         if gets_no_better(progress, self._patience):
             log.info("stopped: epoch %d was the best one", progress.best_epoch)
             self.model.stop_training = True

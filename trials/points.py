@@ -182,6 +182,7 @@ def _instrument_main() -> None:
 def _instrument_worker() -> None:
     from classifier.classify import Classifier
     from daemon import messages, worker
+    from daemon.album import Album
 
     # Shut in, it could neither note that a point was reached nor kill its group.
     worker.confine = lambda *_: "nothing"
@@ -194,13 +195,12 @@ def _instrument_worker() -> None:
         if is_answer:
             _at("work:after-answer")
 
-    def write_bytes(self: Path, data: bytes) -> int:
+    def put(self: Album, name: str, image: bytes) -> None:
         if _is_due("work:thumbnail-torn"):
-            write(self, data[: len(data) // 2])
+            write(self, name, image[: len(image) // 2])
             _die("work:thumbnail-torn")
-        count = write(self, data)
+        write(self, name, image)
         _at("work:thumbnail-written")
-        return count
 
     def classify(self: Classifier, paths: Sequence[bytes], *rest: Any, **named: Any) -> Any:
         predictions = list(recognise(self, paths, *rest, **named))
@@ -209,7 +209,7 @@ def _instrument_worker() -> None:
         return predictions
 
     deliver, messages.Channel.send = messages.Channel.send, send  # type: ignore[method-assign]
-    write, Path.write_bytes = Path.write_bytes, write_bytes  # type: ignore[method-assign,assignment]
+    write, Album.put = Album.put, put  # type: ignore[method-assign]
     recognise, Classifier.classify = Classifier.classify, classify  # type: ignore[assignment]
     _wrap(worker.Worker, "work", "work")
-    _wrap(worker, "_make_durable", "work", "thumbnails-written", "thumbnails-durable")
+    _wrap(Album, "make_durable", "work", "thumbnails-written", "thumbnails-durable")
