@@ -141,7 +141,7 @@ def training(work: Path, data: Path) -> Report:
     at_once = trained(work, work / "some", SOME, *LARGER[-1], ["-c", ALWAYS_256])[0]
     assert at_once > TOTAL_MB["readme"], f"with 256 images at once it took {at_once:,.0f} MB only"
     return Report(
-        title="Memory of a training does not grow with the number of images, and is bounded for large",
+        title="Memory of a training: not more for more images, and bounded for large ones",
         done="`classifyd-train train --epochs 1` with its default network on folders of "
         f"{FEW:,}, {MOST_KEPT:,} and {MANY:,} small JPEG files: {DISTINCT} pictures under many "
         "names each (hard links). Peak memory: VmHWM of all its processes, added up. Pixels are "
