@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from classifier.durable import naming, sync, sync_folder, sync_names
 
@@ -70,15 +69,7 @@ class Album:
                 os.close(fd)
             self._on_file()
 
-    def __enter__(self) -> Album:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         # What is still open here was given up for an error, which a second one must not hide.
         for fd in [fd for fd, _ in self._files] + [folder.fd for folder in self._days.values()]:
             with suppress(OSError):

@@ -124,12 +124,13 @@ class Worker:
             on_file=partial(self._progress.step, Phase.READING),
             on_image=self._step,
         )
-        with Album(self._plan.results, partial(self._step, Phase.STORING)) as album:
+        storing = partial(self._step, Phase.STORING)
+        with contextlib.closing(Album(self._plan.results, storing)) as album:
             findings = [
                 self._finding(job, prediction, album)
                 for job, prediction in zip(jobs, predictions, strict=True)
             ]
-            self._step(Phase.STORING)
+            storing()
             album.make_durable()
         self._step()
         return findings

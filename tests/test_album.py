@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_many_more_than_may_be_open_are_written(tmp_path: Path) -> None:
     names = [f"thumbnails/2026-01-0{1 + n % 2}/{n}.jpg" for n in range(2 * MOST_OPEN + 5)]
     safe: list[str] = []
     before = descriptors()
-    with Album(tmp_path, lambda: safe.append("")) as album:
+    with closing(Album(tmp_path, lambda: safe.append(""))) as album:
         for name in names:
             album.put(name, name.encode() * 1000)
             assert descriptors() <= before + MOST_OPEN + 2  # and the folders of both days
@@ -33,7 +34,7 @@ def test_many_more_than_may_be_open_are_written(tmp_path: Path) -> None:
 def test_the_same_work_done_again_writes_the_same_file(tmp_path: Path) -> None:
     (tmp_path / "thumbnails").mkdir()
     for content in (b"a longer one", b"short"):
-        with Album(tmp_path, lambda: None) as album:
+        with closing(Album(tmp_path, lambda: None)) as album:
             album.put("thumbnails/2026-01-01/a.jpg", content)
             album.make_durable()
     assert (tmp_path / "thumbnails/2026-01-01/a.jpg").read_bytes() == b"short"
@@ -47,12 +48,12 @@ def test_an_error_names_the_file_and_leaves_nothing_open(tmp_path: Path) -> None
     album = Album(tmp_path, lambda: None)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
     try:
-        with album, pytest.raises(OSError, match=rf"File too large: '{tmp_path}/{name}'"):
+        with closing(album), pytest.raises(OSError, match=rf"File too large: '{tmp_path}/{name}'"):
             album.put(name, bytes(20))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert descriptors() == before
-    with Album(tmp_path / "gone", lambda: None) as album, pytest.raises(FileNotFoundError):
+    with closing(Album(tmp_path / "gone", lambda: None)) as album, pytest.raises(FileNotFoundError):
         album.put(name, b"")
 
 
@@ -61,7 +62,7 @@ def test_a_folder_that_was_replaced_meanwhile_is_noticed(tmp_path: Path) -> None
     day = tmp_path / "thumbnails" / "2026-01-01"
     (tmp_path / "thumbnails").mkdir()
     before = descriptors()
-    with Album(tmp_path, lambda: None) as album:
+    with closing(Album(tmp_path, lambda: None)) as album:
         album.put("thumbnails/2026-01-01/a.jpg", b"a")
         shutil.rmtree(day)
         day.mkdir()

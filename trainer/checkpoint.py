@@ -59,10 +59,10 @@ class Progress:
         counts = [len(getattr(self, name)) for name in self._ARRAYS]
         # Straight into the file: a large network's weights stand in memory often enough.
         with writing_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
-            write_array(archive, "said", np.array(json.dumps([said, counts])))
+            _write_array(archive, "said", np.array(json.dumps([said, counts])))
             for name in self._ARRAYS:
                 for number, array in enumerate(getattr(self, name)):
-                    write_array(archive, f"{name}{number}", array)
+                    _write_array(archive, f"{name}{number}", array)
 
     @classmethod
     def load(cls, path: Path) -> Progress:
@@ -101,7 +101,7 @@ class Progress:
             )
 
 
-def write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     """As `np.savez` does it, whose archive is closed by nobody after a failed write."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
