@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from daemon.census import Priority
 from daemon.drain import Drain
@@ -17,6 +17,7 @@ from daemon.lock import Locks
 from daemon.pool import Pool
 from daemon.row import escape
 from daemon.signals import Signals
+from daemon.troubles import Kind, Troubles
 from daemon.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,17 @@ class Works(NamedTuple):
     journal: Journal
     pool: Pool
     drain: Drain
+    troubles: Troubles
+
+
+class Duty(Protocol):
+    """What is done in every turn beside the work itself; it never waits for anything."""
+
+    def tick(self, now: float, outcomes: Sequence[Outcome]) -> None:
+        """outcomes: what was finished and made durable in this turn."""
+
+    def next_due(self, now: float) -> float:
+        """When it has something to do even if nothing happens, by the monotonic clock."""
 
 
 class Report:
@@ -82,9 +94,12 @@ class Report:
 class Loop:
     """`tick` is all that has to be called."""
 
-    def __init__(self, works: Works, sources: Sequence[Source]) -> None:
+    def __init__(
+        self, works: Works, sources: Sequence[Source], duties: Sequence[Duty] = ()
+    ) -> None:
         self._works = works
         self.sources = sources
+        self._duties = duties
         self._scans = {id(source): 0 for source in sources}
         self._report = Report()
         self._stall = ""  # as `status` was told
@@ -97,12 +112,15 @@ class Loop:
                 self._works.journal.enqueue(found, source.priority)
             self._note_scan(source)
         # Not `now`: the journal may have waited for the disk, and no worker is slow for that.
-        return self._drain(time.monotonic(), accept=True)
+        outcomes = self._drain(time.monotonic(), accept=True)
+        self._attend(outcomes)
+        return outcomes
 
     def next_due(self, now: float) -> float:
         """When `tick` is to be called again even if nothing happens, by the monotonic clock."""
         held_back = self._works.drain.next_due()
         dues = [source.watcher.next_due(now) for source in self.sources]
+        dues += [duty.next_due(now) for duty in self._duties]
         return min([now + IDLE_SECONDS, *dues, *([held_back] if held_back is not None else [])])
 
     @property
@@ -131,7 +149,14 @@ class Loop:
     def _finish(self) -> list[Outcome]:
         """Take what the workers are done with, and give them no more."""
         self._check()
-        return self._drain(time.monotonic(), accept=False)
+        outcomes = self._drain(time.monotonic(), accept=False)
+        self._attend(outcomes)
+        return outcomes
+
+    def _attend(self, outcomes: Sequence[Outcome]) -> None:
+        now = time.monotonic()
+        for duty in self._duties:
+            duty.tick(now, outcomes)
 
     def _check(self) -> None:
         """Nothing is to be written once the folders are not ours any more."""
@@ -151,6 +176,7 @@ class Loop:
         if stall == self._stall:
             return
         self._works.locks.state.pause(stall)
+        self._works.troubles.note(Kind.NOT_CONFIRMED, stall)
         if not stall:
             log.info("the disk confirms writes again")
         self._stall = stall

@@ -26,6 +26,7 @@ from daemon.row import escape, word
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full, storing
+from daemon.troubles import Kind, Troubles
 from daemon.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,9 @@ def locked(settings: Settings, command: str) -> Iterator[Locks]:
 
 
 @contextmanager
-def opened(settings: Settings, signals: Signals, locks: Locks) -> Iterator[Works]:
+def opened(
+    settings: Settings, signals: Signals, locks: Locks, troubles: Troubles
+) -> Iterator[Works]:
     """Bring results.csv in line with the journal, start the workers. The locks must be held.
 
     Raises `CancelledError` if a signal comes while the model is compiled, and what `storing` does.
@@ -122,7 +125,7 @@ def opened(settings: Settings, signals: Signals, locks: Locks) -> Iterator[Works
                 wait_seconds=settings.batch.wait_seconds,
                 retry_seconds=settings.settle_seconds,
             )
-            yield Works(locks, journal, pool, drain)
+            yield Works(locks, journal, pool, drain, troubles)
             journal.note_synced(results.synced)
 
 
@@ -136,17 +139,20 @@ def work(
     Gives None if a signal came before the end. Raises what `locked` and `opened` do.
     """
     waited = 0.0
+    troubles = Troubles()
     with locked(settings, command) as locks:
         while not signals.stops:
             began = time.monotonic()
             try:
-                with opened(settings, signals, locks) as works:
+                with opened(settings, signals, locks, troubles) as works:
                     return body(works)
             except DiskFullError as error:
                 # Full again so soon: there is too little room for what has to be written at once.
                 soon = waited > 0 and time.monotonic() - began < SOON_SECONDS
                 waited = min(2 * waited, MAX_FULL_DISK_SECONDS) if soon else FULL_DISK_SECONDS
+                troubles.note(Kind.DISK_FULL, str(error))
                 wait_for_room(settings, error, signals, waited, locks.state)
+                troubles.note(Kind.DISK_FULL, "")
             except CancelledError:
                 break
     return None
@@ -176,7 +182,13 @@ def wait_for_room(
 
 
 def watcher_of(
-    settings: Settings, folder: bytes, journal: Journal, signals: Signals, *, observe: bool
+    settings: Settings,
+    folder: bytes,
+    journal: Journal,
+    signals: Signals,
+    *,
+    observe: bool,
+    troubles: Troubles | None = None,
 ) -> Watcher:
     """Eyes on a folder. observe: False for a single scan."""
     return Watcher(
@@ -187,6 +199,7 @@ def watcher_of(
         journal.unseen,
         signals.wake,
         observe=observe,
+        troubles=troubles,
         # A backfilled folder that the inbox is in.
         apart=() if folder == os.fsencode(settings.inbox) else inbox_names(settings.inbox),
     )
@@ -201,7 +214,9 @@ def run(settings: Settings, *, once: bool) -> bool:
         inbox = os.fsencode(settings.inbox)
 
         def watch(works: Works) -> None:
-            watcher = watcher_of(settings, inbox, works.journal, signals, observe=not once)
+            watcher = watcher_of(
+                settings, inbox, works.journal, signals, observe=not once, troubles=works.troubles
+            )
             sources = [Source(watcher, Priority.LIVE)]
             log.info(
                 "%s %s; workers: %d; rows go to %s",

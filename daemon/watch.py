@@ -21,6 +21,7 @@ from daemon.jobs import Sighting
 from daemon.observe import Events, Observation, observe
 from daemon.row import escape
 from daemon.settle import Settling, is_being_written
+from daemon.troubles import Kind, Troubles
 from daemon.walk import Found, look, walk
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,11 @@ class Watcher:
         *,
         observe: bool = True,
         apart: Collection[bytes] = (),
+        troubles: Troubles | None = None,
     ) -> None:
         """unseen: which sightings are news. wake: called when an event came, from another thread.
-        observe: False for a single scan. apart: folders in it that are not looked into then."""
+        observe: False for a single scan. apart: folders in it that are not looked into then.
+        troubles: where what is wrong with the folder is noted."""
         self.folder = inbox
         self._root = len(inbox.rstrip(b"/"))
         self._extensions = extensions
@@ -58,6 +61,7 @@ class Watcher:
         self._wake = wake
         self._observe = observe
         self._apart = apart
+        self._troubles = troubles or Troubles()
         self._settling = Settling(settle_seconds)
         self._events = Events(wake)
         self._observation: Observation | None = None
@@ -185,6 +189,7 @@ class Watcher:
         if self.trouble:
             log.info("%s is back", escape(self.folder))
             self.trouble = ""
+            self._troubles.note(Kind.INBOX_UNREADABLE, "")
         self._ignored = {}
         self._scan = walk(self.folder, self._extensions, self._apart)
 
@@ -221,12 +226,13 @@ class Watcher:
     def _lost(self, error: OSError) -> None:
         self._identity = None
         reason = error.strerror or str(error)
+        what = (
+            f"{escape(self.folder)} cannot be read: {reason}; trying again every {LOOK_SECONDS:g} s"
+        )
         if reason != self.trouble:
-            log.error(
-                "%s cannot be read: %s; trying again every %g s",
-                escape(self.folder), reason, LOOK_SECONDS,
-            )  # fmt: skip
+            log.error("%s", what)
         self.trouble = reason
+        self._troubles.note(Kind.INBOX_UNREADABLE, what)
 
     def _keep_observing(self, identity: tuple[int, int]) -> None:
         """Observe the folder that is the inbox now; one made anew needs a new watch."""
@@ -246,6 +252,7 @@ class Watcher:
         try:
             self._observation = observe(self.folder, identity, self._events)
             self._deaf = ""
+            self._troubles.note(Kind.NO_EVENTS, "")
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if reason != self._deaf:
@@ -255,6 +262,7 @@ class Watcher:
                     escape(self.folder), reason, self._rescan_seconds,
                 )  # fmt: skip
             self._deaf = reason
+            self._troubles.note(Kind.NO_EVENTS, f"no events from {escape(self.folder)}: {reason}")
 
 
 def _identity(folder: bytes) -> tuple[int, int]:
