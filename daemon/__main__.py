@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classifier.errors import ModelError
-from daemon.errors import DaemonError
+from daemon import logs
+from daemon.errors import DaemonError, JournalError, StorageError
 from daemon.row import escape, shown
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_CRITICAL, EXIT_UNKNOWN = 2, 3  # of `status --check`
 
 
 class _Version(argparse.Action):
@@ -54,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
-    command("status", "show what is going on")
+    status = command("status", "show what is going on")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="say it for other programs")
+    form.add_argument(
+        "--check", action="store_true",
+        help="say it for a monitor: exit code 0 well, 1 warning, 2 critical, 3 unknown",
+    )  # fmt: skip
     verify = command("verify", "check that every row, thumbnail and file adds up")
     verify.add_argument("--json", action="store_true", help="say it for other programs")
     retry = command("retry", "try images again that failed")
@@ -107,10 +115,17 @@ def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     return EXIT_FAILED
 
 
-def _status(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
-    from daemon.status import lines
+def _status(settings: Settings, arguments: argparse.Namespace) -> int:
+    from daemon.status import check, lines, to_json
 
-    print(*lines(settings), sep="\n")
+    if arguments.check:
+        level, told = check(settings)
+        print(*told, sep="\n")
+        return level
+    if arguments.json:
+        print(json.dumps(to_json(settings), indent=1))
+    else:
+        print(*lines(settings), sep="\n")
     return 0
 
 
@@ -165,6 +180,7 @@ COMMANDS = {
     "check": _check,
 }
 NEED_INBOX = ("run", "check")
+LOOK_ON = ("status",)  # also as a user who may write nothing
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -178,51 +194,47 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal has no letters for
         sys.stdout.reconfigure(errors="backslashreplace")
-    logging.Formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _Formatter("%(asctime)sZ %(levelname)-7s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
-    )
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logs.set_up()
     # Its warning of a folder that it finds twice prints all its watches, and does not matter.
     warnings.filterwarnings("ignore", module=r"watchdog\.")
+    form = "auto"
+
+    def complain(error: Exception, code: int) -> int:
+        if not getattr(arguments, "check", False) or arguments.command != "status":
+            logs.complain(str(error), form)
+            return code
+        # A monitor has names for it, and reads standard output.
+        is_bad = isinstance(error, JournalError | StorageError)
+        print("CRITICAL" if is_bad else "UNKNOWN", "-", " ".join(shown(str(error)).split("\n")))
+        return EXIT_CRITICAL if is_bad else EXIT_UNKNOWN
+
     try:
         from daemon.settings import load
         from daemon.storage import storing
 
-        settings = load(arguments.config, need_inbox=arguments.command in NEED_INBOX)
-        logging.getLogger().setLevel(settings.log_level.upper())
+        settings = load(
+            arguments.config,
+            need_inbox=arguments.command in NEED_INBOX,
+            writes=arguments.command not in LOOK_ON,
+        )
+        form = settings.log_format
+        logs.set_up(form, settings.log_level)
         with storing(settings.state, settings.results):
             code = COMMANDS[arguments.command](settings, arguments)
         if sys.stdout is not None:  # as with `>&-`
             sys.stdout.flush()  # here, where a reader that went away is still understood
         return code
     except ModelError as error:
-        _complain(str(error))
-        return EXIT_USAGE
+        return complain(error, EXIT_USAGE)
     except DaemonError as error:
-        _complain(str(error))
-        return error.exit_code
+        return complain(error, error.exit_code)
     except BrokenPipeError:  # `classifyd status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
         logging.getLogger(__name__).debug("where it happened:", exc_info=True)
-        _complain(f"{error}. What is done stays done: mend that and start again")
-        return EXIT_FAILED
-
-
-class _Formatter(logging.Formatter):
-    """Whatever a library, or a name that it repeats, puts into a message: it does nothing."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return shown(super().format(record))
-
-
-def _complain(message: str) -> None:
-    """One line after the program's name, several below it."""
-    lines = shown(message).split("\n")
-    print("classifyd:", "\n  ".join(lines if len(lines) == 1 else ["", *lines]), file=sys.stderr)
+        what = f"{error}. What is done stays done: mend that and start again"
+        return complain(StorageError(what), EXIT_FAILED)
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ def _drain(
     """Do the work in this process. Gives whether all of it is done."""
 
     def drain(works: Works) -> bool:
-        loop = Loop(works, sources())
+        loop = Loop(works, sources(), [works.vitals])
         for _ in loop.run(signals, until_done=True):
             raise_trouble(loop.sources)
             meter.tick(time.monotonic())

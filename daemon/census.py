@@ -22,6 +22,19 @@ PRESENT = (
 )
 
 
+# Failures that are looked at one by one; they may be a million.
+COUNTED, COUNTED_REASONS = 2000, 100
+NEXT_REASON = (
+    "SELECT reason, path FROM results WHERE status = 'failed' AND reason > ? "
+    "ORDER BY reason LIMIT 1"
+)
+COUNT_REASON = (
+    "SELECT count(*) FROM (SELECT 1 FROM results WHERE status = 'failed' AND reason = ? LIMIT ?)"
+)
+# Of so many arrivals, the oldest ones, it is asked whether they should have been taken by now.
+OLDEST = 1000
+
+
 class Census(Database):
     """Questions to an open journal, which `Journal` inherits."""
 
@@ -48,6 +61,31 @@ class Census(Database):
         query = "SELECT seen_at FROM arrivals ORDER BY seq LIMIT 1"
         row = self._db.execute(query).fetchone()
         return None if row is None else str(row[0])
+
+    def overdue(self, before: float, seen_before: str) -> str | None:
+        """When the arrival was seen that waits longest of those that came, and were to be tried
+        again, before a time: in seconds since 1970, and as `timestamp` tells it."""
+        row = self._db.execute(
+            "SELECT seen_at FROM (SELECT seq, seen_at, not_before FROM arrivals ORDER BY seq "
+            "LIMIT ?) WHERE not_before < ? AND seen_at < ? ORDER BY seq LIMIT 1",
+            (OLDEST, before, seen_before),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def results_since(self, moment: str) -> int:
+        """How many rows are newer than a time, as `timestamp` tells it: found by halving, as they
+        stand in the order of their times, but for a clock that was set."""
+        newest = above = self.results()
+        below = 0  # not newer
+        while above > below:
+            middle = (below + above + 1) // 2
+            query = "SELECT classified_at FROM results WHERE seq >= ? ORDER BY seq LIMIT 1"
+            row = self._db.execute(query, (middle,)).fetchone()
+            if row is not None and str(row[0]) <= moment:
+                below = middle
+            else:
+                above = middle - 1
+        return newest - below
 
     def results(self) -> int:
         """How many rows there are."""
@@ -77,6 +115,26 @@ class Census(Database):
             f"WHERE status = 'failed' AND {PRESENT} "
             "GROUP BY reason ORDER BY count(*) DESC, reason"
         ).fetchall()
+
+    def main_failures(self, rows: int) -> Iterator[tuple[str, int, bytes, bool]]:
+        """Like `failures`, but never long in coming: where there are many, and where a reason has
+        many, its rows are counted up to a limit, and the last value says whether there are more.
+
+        rows: how many failed rows there are.
+        """
+        if rows <= COUNTED:
+            yield from ((*found, False) for found in self.failures())
+            return
+        found: list[tuple[str, int, bytes, bool]] = []
+        reason = ""
+        while len(found) < COUNTED_REASONS:
+            row = self._db.execute(NEXT_REASON, (reason,)).fetchone()
+            if row is None:
+                break
+            reason, example = row
+            count = self._number(COUNT_REASON, reason, COUNTED + 1)
+            found.append((reason, min(count, COUNTED), example, count > COUNTED))
+        yield from sorted(found, key=lambda failure: (-failure[1], failure[0]))
 
     def failed(self, reason: str) -> Iterator[bytes]:
         """The paths of files whose present content has failed.

@@ -72,6 +72,28 @@ class Database:
             raise
         return journal
 
+    @classmethod
+    def open_to_read(cls, state: Path) -> Self:
+        """Open the journal in a state folder as somebody who may not be allowed to write there.
+
+        Raises `JournalError`, `sqlite3.Error`.
+        """
+        try:
+            return cls.open(state, read_only=True)
+        except sqlite3.OperationalError:
+            path = state / FILE_NAME
+            if path.with_name(f"{FILE_NAME}-wal").exists():
+                raise
+        # Nobody has it open, and SQLite wants to make files beside it: to read does without.
+        db = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        try:
+            journal = cls(db, path)
+            journal._check_version(path, create=False)
+        except BaseException:
+            db.close()
+            raise
+        return journal
+
     def close(self) -> None:
         self._db.close()
 

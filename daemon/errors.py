@@ -17,6 +17,16 @@ class SettingsError(DaemonError):
     exit_code = 2
 
 
+class MetricsError(DaemonError):
+    """The metrics cannot be served as the configuration has it."""
+
+    exit_code = 2
+
+
+class NotAllowedError(DaemonError):
+    """The user of this command may not look into the folders."""
+
+
 class LockHeldError(DaemonError):
     """Another process works on this state folder."""
 

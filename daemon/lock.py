@@ -80,6 +80,11 @@ class StateLock:
             os.pwrite(self._fd, record, 0)
 
     @property
+    def holder(self) -> Holder:
+        """What was said of this process so far."""
+        return self._holder
+
+    @property
     def is_lost(self) -> bool:
         """Whether its file was moved or deleted: then another process can get a lock, too."""
         assert self._fd is not None
@@ -119,11 +124,14 @@ class Locks(NamedTuple):
 
 
 def holder(state: Path) -> Holder | None:
-    """Who holds the lock now, or None if nobody does."""
+    """Who holds the lock now, or None if nobody does. Raises `PermissionError` to whom may not even
+    look into the folder."""
     try:
         fd = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        return _seen_from_outside((state / "lock").stat())
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -131,6 +139,22 @@ def holder(state: Path) -> Holder | None:
     finally:
         os.close(fd)
     return None
+
+
+def _seen_from_outside(status: os.stat_result) -> Holder | None:
+    """Who holds a lock, for somebody who may not open its file: from the kernel's list."""
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    inode = f":{status.st_ino}"
+    found = None
+    for entry in Path("/proc/locks").read_text().splitlines():
+        # 1: FLOCK  ADVISORY  WRITE 4711 08:01:1234567 0 EOF
+        _, kind, _, access, pid, place, *_ = entry.split()  # `->` for the kind: it only waits
+        if (kind, access) == ("FLOCK", "WRITE") and place.endswith(inode):
+            # Of some file systems, Btrfs for one, it tells another device than `stat` does.
+            if place == device:
+                return Holder(int(pid), "unknown", "unknown")
+            found = Holder(int(pid), "unknown", "unknown")
+    return found
 
 
 def _now() -> str:

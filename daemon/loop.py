@@ -18,6 +18,7 @@ from daemon.pool import Pool
 from daemon.row import escape
 from daemon.signals import Signals
 from daemon.troubles import Kind, Troubles
+from daemon.vitals import Vitals
 from daemon.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Works(NamedTuple):
     pool: Pool
     drain: Drain
     troubles: Troubles
+    vitals: Vitals
 
 
 class Duty(Protocol):

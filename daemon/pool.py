@@ -58,6 +58,7 @@ class Pool:
         self._accused: set[int] = set()  # jobs whose worker died while they were alone with it
         self._unconfirmed: set[int] = set()  # jobs whose worker waited for its disk in vain
         self._processes: list[WorkerProcess] = []
+        self.restarts = 0  # of workers that died or hung
         try:
             for _ in range(workers):
                 self._processes.append(self._started())
@@ -210,6 +211,7 @@ class Pool:
         in halves. An image that was alone in there twice has failed; one that a worker could not
         even read within its time is done for now, as if the system had refused its bytes."""
         self._processes.remove(process)
+        self.restarts += 1
         code, words = process.end()
         end = f"made no progress for {hung_for:g} s" if hung_for else f"ended: {_cause(code)}"
         late = bool(hung_for) and process.phase == Phase.READING

@@ -20,6 +20,7 @@ from daemon.lock import Locks, StateLock
 from daemon.loop import Loop, Source, Works, raise_trouble
 from daemon.messages import Plan
 from daemon.pool import Pool
+from daemon.presence import visible
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import ResultsFile
 from daemon.row import escape, word
@@ -27,6 +28,7 @@ from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full, storing
 from daemon.troubles import Kind, Troubles
+from daemon.vitals import Vitals
 from daemon.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ def locked(settings: Settings, command: str) -> Iterator[Locks]:
 
 @contextmanager
 def opened(
-    settings: Settings, signals: Signals, locks: Locks, troubles: Troubles
+    settings: Settings, signals: Signals, locks: Locks, troubles: Troubles, vitals: Vitals
 ) -> Iterator[Works]:
     """Bring results.csv in line with the journal, start the workers. The locks must be held.
 
@@ -125,7 +127,11 @@ def opened(
                 wait_seconds=settings.batch.wait_seconds,
                 retry_seconds=settings.settle_seconds,
             )
-            yield Works(locks, journal, pool, drain, troubles)
+            vitals.serve(pool, drain)
+            try:
+                yield Works(locks, journal, pool, drain, troubles, vitals)
+            finally:
+                vitals.rest()
             journal.note_synced(results.synced)
 
 
@@ -140,19 +146,28 @@ def work(
     """
     waited = 0.0
     troubles = Troubles()
-    with locked(settings, command) as locks:
+    metrics = settings.metrics
+    listening = None if metrics.port is None else (metrics.address, metrics.port)
+    with (
+        locked(settings, command) as locks,
+        visible(
+            locks.state, troubles, signals, settings.results, settings.inbox, listening
+        ) as vitals,
+    ):
         while not signals.stops:
             began = time.monotonic()
             try:
-                with opened(settings, signals, locks, troubles) as works:
+                with opened(settings, signals, locks, troubles, vitals) as works:
                     return body(works)
             except DiskFullError as error:
                 # Full again so soon: there is too little room for what has to be written at once.
                 soon = waited > 0 and time.monotonic() - began < SOON_SECONDS
                 waited = min(2 * waited, MAX_FULL_DISK_SECONDS) if soon else FULL_DISK_SECONDS
                 troubles.note(Kind.DISK_FULL, str(error))
+                vitals.note()
                 wait_for_room(settings, error, signals, waited, locks.state)
                 troubles.note(Kind.DISK_FULL, "")
+                vitals.note()
             except CancelledError:
                 break
     return None
@@ -223,8 +238,9 @@ def run(settings: Settings, *, once: bool) -> bool:
                 "classifying what is in" if once else "watching", escape(inbox),
                 settings.worker_count, settings.results / RESULTS_NAME,
             )  # fmt: skip
+            works.vitals.watch(watcher)
             with closing(watcher):
-                for _ in Loop(works, sources).run(signals, until_done=once):
+                for _ in Loop(works, sources, [works.vitals]).run(signals, until_done=once):
                     if once:
                         raise_trouble(sources)
 

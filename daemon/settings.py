@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import reprlib
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,14 @@ def _digest(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, text)
+            return text
+    raise ValueError("must be an IP address of this machine, such as 127.0.0.1")
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -52,6 +62,11 @@ class Thumbnails(_Section):
 class Batch(_Section):
     size: Annotated[int, Field(ge=1, le=1024)] = 64
     wait_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
+
+
+class Metrics(_Section):
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    address: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
 
 
 class Limits(_Section):
@@ -82,7 +97,9 @@ class Settings(_Section):
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     batch: Batch = Batch()
     limits: Limits = Limits()
+    metrics: Metrics = Metrics()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "text", "logfmt", "json"] = "auto"
 
     @property
     def description(self) -> Description | None:
@@ -97,10 +114,11 @@ class Settings(_Section):
         return self.workers or len(os.sched_getaffinity(0))
 
 
-def load(path: Path, *, need_inbox: bool = True) -> Settings:
+def load(path: Path, *, need_inbox: bool = True, writes: bool = True) -> Settings:
     """Read and check a configuration. Raises `SettingsError` with all that is wrong in it.
 
     need_inbox: whether the inbox has to be there and readable, as it has to for watching.
+    writes: whether the folders that are ours have to be writable, as all but looking on needs.
     """
     document = read(path)
     values, lines = document.values, document.lines
@@ -114,7 +132,8 @@ def load(path: Path, *, need_inbox: bool = True) -> Settings:
             except ValueError as error:
                 mistakes.append((lines.get((key,), 1), f"{key}: {error}; found {text!r}"))
     mistakes += [
-        (lines.get((key,), 1), f"{key}: {what}") for key, what in _wrong_folders(paths, need_inbox)
+        (lines.get((key,), 1), f"{key}: {what}")
+        for key, what in _wrong_folders(paths, need_inbox, writes)
     ]
     try:
         settings = Settings.model_validate(values)
@@ -135,7 +154,9 @@ def _absolute(text: str, base: Path) -> Path:
         raise ValueError("there is no user of this name") from None
 
 
-def _wrong_folders(paths: dict[str, Path], need_inbox: bool) -> Iterator[tuple[str, str]]:
+def _wrong_folders(
+    paths: dict[str, Path], need_inbox: bool, writes: bool
+) -> Iterator[tuple[str, str]]:
     """(key, what is wrong) of the folders as they are on this machine."""
     inbox = paths.get("inbox")
     checks = [("inbox", _wrong_inbox(inbox))] if inbox and need_inbox else []
@@ -143,7 +164,9 @@ def _wrong_folders(paths: dict[str, Path], need_inbox: bool) -> Iterator[tuple[s
         checks.append(("state", _among_thumbnails(paths["state"], paths["results"])))
     if inbox and "results" in paths:
         checks.append(("inbox", _feeding_itself(inbox, paths["results"])))
-    checks += [(key, _wrong_own(paths[key], inbox)) for key in ("results", "state") if key in paths]
+    if writes:
+        own = [key for key in ("results", "state") if key in paths]
+        checks += [(key, _wrong_own(paths[key], inbox)) for key in own]
     for key, check in checks:
         try:
             yield from ((key, what) for what in check)

@@ -21,6 +21,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.stops = 0
+        self.last = ""  # the name of the signal that came last
 
     def __enter__(self) -> Signals:
         self._inner, self._outer = socket.socketpair()
@@ -49,6 +50,7 @@ class Signals:
 
     def _count(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.stops += 1
+        self.last = signal.Signals(number).name
 
     def wake(self) -> None:
         """End a `wait`; from any thread."""

@@ -106,6 +106,13 @@ class Watcher:
         return self.scans > 0 and not going_on
 
     @property
+    def watching(self) -> tuple[str, str]:
+        """(events, polling or, before that is known, '', and why it is polled if it is)."""
+        if self._observation is not None:
+            return "events", ""
+        return ("polling", self._deaf) if self._deaf else ("", "")
+
+    @property
     def settling(self) -> int:
         """How many files are waited for."""
         return len(self._settling)

@@ -104,7 +104,7 @@ class Project:
         """Write config.yaml anew: two workers, no long waits, and what is given."""
         said = {
             "inbox": "inbox", "results": "results", "state": "state",
-            "workers": 2, "settle_seconds": 0.2, "rescan_seconds": 1,
+            "workers": 2, "settle_seconds": 0.2, "rescan_seconds": 1, "log_format": "text",
         }  # fmt: skip
         self.config.write_text(yaml.safe_dump(said | settings))
 
