@@ -19,6 +19,7 @@ from typing import NamedTuple
 from classifier.room import ROOM_BYTES
 from daemon import record as records
 from daemon.census import Census, Priority
+from daemon.database import FILE_NAME
 from daemon.errors import NoJournalError, NotAllowedError
 from daemon.lock import Holder, holder
 from daemon.record import Record
@@ -171,10 +172,11 @@ def _disks(state: Path, results: Path) -> tuple[Disk, ...]:
     """Those of results and state; one, if they are on the same."""
     found: dict[int, Disk] = {}
     for folder in (results, state):
-        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        space = os.statvfs(there)
-        disk = Disk(folder, space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize)
-        found.setdefault(there.stat().st_dev, disk)
+        with suppress(PermissionError):  # results of other users may be out of sight
+            there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+            space = os.statvfs(there)
+            disk = Disk(folder, space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize)
+            found.setdefault(there.stat().st_dev, disk)
     return tuple(found.values())
 
 
@@ -186,20 +188,26 @@ def _stands_still(pid: int) -> bool:
 
 def _forbidden(state: Path) -> str:
     """What to do, if this user may not look into the state folder; '' if it may."""
-    if os.access(state, os.R_OK | os.X_OK):
-        return ""
+    if not os.access(state, os.R_OK | os.X_OK):
+        closed, allows = state, stat.S_IXGRP
+    else:
+        files = (state / records.FILE_NAME, state / FILE_NAME)
+        found = [path for path in files if path.exists() and not os.access(path, os.R_OK)]
+        if not found:
+            return ""
+        closed, allows = found[0], stat.S_IRGRP
     try:
-        status = state.stat()
+        status = closed.stat()
     except OSError:
-        return f"{state}: may not be looked into by this user: try it with sudo"
+        return f"{closed}: may not be looked into by this user: try it with sudo"
     user, group = str(status.st_uid), str(status.st_gid)
     with suppress(KeyError):
         user = pwd.getpwuid(status.st_uid).pw_name
         group = grp.getgrgid(status.st_gid).gr_name
-    if not status.st_mode & stat.S_IXGRP:
-        return f"{state}: only the user {user} may look into it: try it with sudo -u {user}"
+    if not status.st_mode & allows:
+        return f"{closed}: only the user {user} may look into it: try it with sudo -u {user}"
     return (
-        f"{state}: only the user {user} and the group {group} may look into it: try it with sudo, "
+        f"{closed}: only the user {user} and the group {group} may look into it: try it with sudo, "
         f"or have yourself put into that group (sudo usermod -aG {group} YOU), and log in anew"
     )
 

@@ -116,7 +116,11 @@ class Folding(logging.StreamHandler[TextIO]):
         if record.levelno < logging.WARNING:
             super().emit(record)
             return
-        key = record.name, record.getMessage()
+        try:
+            key = record.name, record.getMessage()
+        except (TypeError, ValueError):  # its arguments do not fit
+            super().emit(record)  # which says so
+            return
         if (fold := self._folds.get(key)) is not None:
             self._folds[key] = fold._replace(repeated=fold.repeated + 1)
             return

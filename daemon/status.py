@@ -198,9 +198,10 @@ def _models(settings: Settings, running: str) -> Iterator[_Model]:
 
 def _kept(models: Path, digest: str) -> Contract | None:
     """The contract of a compiled model. All that are kept of one file have the same evidence."""
-    for path in models.glob(f"{digest}-*/contract.json"):
-        with suppress(ModelError, OSError):
-            return Contract.from_json(path.read_bytes())
+    with suppress(PermissionError):  # another user's alone
+        for path in models.glob(f"{digest}-*/contract.json"):
+            with suppress(ModelError, OSError):
+                return Contract.from_json(path.read_bytes())
     return None
 
 

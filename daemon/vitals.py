@@ -28,8 +28,7 @@ class Signs(NamedTuple):
 
     record: Record
     turned: float = 0.0  # when the loop began its last turn, seconds since 1970
-    rows: Mapping[str, int] = {}  # by status
-    failed: Mapping[str, int] = {}  # by the kind of failure
+    failed: Mapping[str, int] = {}  # images, by the kind of failure
     scans: int = 0  # completed ones, of the folder that is watched
 
 
@@ -51,7 +50,6 @@ class Vitals:
         self._pool: Pool | None = None
         self._drain: Drain | None = None
         self._watcher: Watcher | None = None
-        self._rows = Counter[str]()
         self._failed = Counter[str]()
         self._restarts = 0  # of pools that are closed
         self._write_at = 0.0
@@ -80,15 +78,13 @@ class Vitals:
     def tick(self, now: float, outcomes: Sequence[Outcome]) -> None:
         clock = self._clock()
         for row in (outcome.row for outcome in outcomes if outcome.row):
-            self._rows[row.status] += 1
             if row.status == "failed":
                 self._failed[kind_of(row.reason)] += 1
-        if outcomes:
-            self.signs = self.signs._replace(rows=dict(self._rows), failed=dict(self._failed))
+                self.signs = self.signs._replace(failed=dict(self._failed))
         scans = self.signs.scans if self._watcher is None else self._watcher.scans
         self.signs = self.signs._replace(turned=clock, scans=scans)
         busy = self._drain is not None and self._drain.busy
-        if busy and clock - self.signs.record.stirred >= STIR_SECONDS:
+        if busy and abs(clock - self.signs.record.stirred) >= STIR_SECONDS:
             self._set(stirred=round(clock, 1))
         if now >= self._write_at:
             self._write_at = now + WRITE_SECONDS

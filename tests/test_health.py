@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,15 @@ def test_how_it_ended(tmp_path: Path, file: RecordFile) -> None:
     assert f"`classifyd run` ended at {vitals.signs.record.ended_at}: stopped by SIGTERM" in text()
 
 
+def test_what_the_process_before_noted_is_over(
+    tmp_path: Path, file: RecordFile, lock: StateLock
+) -> None:
+    """It was killed, and the one at work has not written its own record yet."""
+    troubles = (Noted("model_refused", 0, "new.keras"),)
+    file.write(Record(1, "run", "2026-01-01T00:00:00+00:00", "", troubles=troubles))
+    assert kinds(seen(tmp_path)) == []
+
+
 def test_a_loop_that_hangs_is_known_by_an_image_that_waits(
     tmp_path: Path, file: RecordFile, lock: StateLock
 ) -> None:
@@ -232,6 +242,13 @@ def test_reasons_have_kinds() -> None:
         assert name in NAMES
 
 
+def test_the_page_names_every_kind() -> None:
+    page = (HOME / "docs" / "MONITORING.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \| (warning|critical) \|", page, re.MULTILINE))
+    assert table == {str(kind): level.name.lower() for kind, level in LEVELS.items()}
+    assert all(f"`{name}`" in page for name in NAMES)
+
+
 STRANGER = """
 import os, sys
 from pathlib import Path
@@ -285,6 +302,11 @@ def test_another_user_sees_it_if_the_folder_allows() -> None:
             assert told.stdout.startswith("UNKNOWN - ")
             assert "only the user root and the group 12345 may look into it" in told.stdout
             assert status(group=12345).returncode == 0
+            (state / record.FILE_NAME).chmod(0o600)
+            told = status(group=12345)
+            assert told.returncode == 1
+            assert "daemon.json: only the user root may look into it" in told.stderr
+            (state / record.FILE_NAME).chmod(0o644)
         assert status(group=12345).stdout.startswith("running    no\nended      `classifyd run`")
 
 

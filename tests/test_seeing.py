@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from daemon_process import SECONDS, Daemon, Project, is_stopped, wait_for
 from test_storage import on_a_small_disk
 
 from daemon import record
+
+HOME = Path(__file__).parent.parent
 
 
 def free_port() -> int:
@@ -135,6 +138,9 @@ def all_is_well(project: Project, seen: Seen, daemon: Daemon) -> None:
     }.items():
         assert name in metrics
         assert value is None or metrics[name] == value, name
+    page = (HOME / "docs" / "MONITORING.md").read_text()
+    documented = set(re.findall(r"^\| `(classifyd_\w+)", page, re.MULTILINE))
+    assert documented == {name.partition("{")[0] for name in metrics if "classifyd" in name[:9]}
     (digest,) = [model["digest"] for model in found["models"]]
     assert any(digest in name for name in metrics if name.startswith("classifyd_model_info{"))
     assert not any(seen.trouble(kind) for kind in ("stuck", "no_events", "not_running"))
