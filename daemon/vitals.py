@@ -17,7 +17,7 @@ from daemon.record import Noted, Record, RecordFile, boot
 from daemon.troubles import Troubles
 from daemon.watch import Watcher
 
-# How often the record may be written; a process in trouble may be in another one soon.
+# How often the record may be written, but for a trouble that comes or goes.
 WRITE_SECONDS = 2.0
 # How often a turn is noted while images are in hand. With none, nothing is written at all.
 STIR_SECONDS = 10.0
@@ -53,6 +53,7 @@ class Vitals:
         self._failed = Counter[str]()
         self._restarts = 0  # of pools that are closed
         self._write_at = 0.0
+        self._told = 0  # changes of the troubles that are written down
         me = lock.holder
         self.signs = Signs(Record(me.pid, me.command, me.since, boot()))
         self.note()
@@ -86,7 +87,7 @@ class Vitals:
         busy = self._drain is not None and self._drain.busy
         if busy and abs(clock - self.signs.record.stirred) >= STIR_SECONDS:
             self._set(stirred=round(clock, 1))
-        if now >= self._write_at:
+        if now >= self._write_at or self._troubles.changes != self._told:
             self._write_at = now + WRITE_SECONDS
             self.note()
             logs.fold()
@@ -96,6 +97,7 @@ class Vitals:
 
     def note(self) -> None:
         """Write down what has changed, if anything has."""
+        self._told = self._troubles.changes
         watching = why = ""
         if self._watcher is not None:
             watching, why = self._watcher.watching
