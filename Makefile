@@ -14,8 +14,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --req
 demo: $(VENV)/.runtime
 	$(BIN)/python tools/demo.py
 
+# Hundreds of processes are started: with the variable set, each would compile the sources anew.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
