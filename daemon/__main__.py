@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from classifier.errors import ModelError
 from daemon import logs
 from daemon.errors import DaemonError, JournalError, StorageError
+from daemon.notify import notify
 from daemon.row import escape, shown
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ def main(argv: list[str] | None = None) -> int:
     def complain(error: Exception, code: int) -> int:
         if not getattr(arguments, "check", False) or arguments.command != "status":
             logs.complain(str(error), form)
+            # `systemctl status` shows it above the log. More than one mistake: the first one.
+            notify(f"STATUS={shown(str(error)).splitlines()[0]}")
             return code
         # A monitor has names for it, and reads standard output.
         is_bad = isinstance(error, JournalError | StorageError)

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from daemon.access import denied
 from daemon.census import Priority
 from daemon.database import FILE_NAME
 from daemon.errors import DiskFullError, LockHeldError, SettingsError
@@ -49,8 +50,8 @@ def checked(settings: Settings, folders: Sequence[Path]) -> list[bytes]:
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "there is no such folder"
             mistakes.append(f"{name}: {what}")
-        elif not os.access(folder, os.R_OK | os.X_OK):
-            mistakes.append(f"{name}: cannot be read by this user: chmod or chown it")
+        elif reason := denied(folder.absolute(), os.R_OK | os.X_OK):
+            mistakes.append(f"{name}: cannot be read by this user: {reason}")
         for key, ours in (("results", settings.results), ("state", settings.state)):
             if ours.resolve().is_relative_to(folder.resolve()):
                 mistakes.append(

@@ -15,6 +15,7 @@ from daemon.jobs import Outcome
 from daemon.journal import Journal
 from daemon.lock import Locks
 from daemon.pool import Pool
+from daemon.pulse import Alive
 from daemon.row import escape
 from daemon.signals import Signals
 from daemon.troubles import Kind, Troubles
@@ -48,6 +49,7 @@ class Works(NamedTuple):
     drain: Drain
     troubles: Troubles
     vitals: Vitals
+    alive: Alive
 
 
 class Duty(Protocol):
@@ -138,6 +140,8 @@ class Loop:
             if until_done and self.done:
                 break
             signals.wait(self._works.pool.events, self.next_due(now) - now)
+        if signals.stops:
+            self._works.alive.stopping()
         if signals.stops == 1:
             yield self._finish()  # what is done already waits for nothing
         if signals.stops == 1 and self._works.drain.busy:

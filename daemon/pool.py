@@ -29,6 +29,8 @@ MAX_FAILED_STARTS = 3
 # For one write or fsync of a thumbnail. A disk that writes back much, wakes up or is on the network
 # may take minutes; the kernel itself gives a request to a disk 30 s, and up to six tries.
 STORE_SECONDS = 300
+# A worker that got ahead so lately is at work.
+LOOK_SECONDS = 2.0
 
 
 class Pool:
@@ -126,6 +128,23 @@ class Pool:
         if not self._unconfirmed:
             return ""
         return f"the disk of {self._plan.results} does not confirm writes"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a worker has loaded the model."""
+        return any(process.is_ready for process in self._processes)
+
+    def is_moving(self, now: float) -> bool:
+        """Whether a worker got ahead with what it has in hand since the last look, or waits for its
+        disk, whose patience is counted here; True if nothing is in hand."""
+        busy = [process for process in self._processes if process.batches]
+        if not busy:
+            return not self._again
+        return bool(self._unconfirmed) or any(
+            process.stood_still(now) < LOOK_SECONDS
+            or (process.is_ready and process.phase == Phase.STORING)
+            for process in busy
+        )
 
     @property
     def _serving(self) -> list[WorkerProcess]:

@@ -17,10 +17,11 @@ from daemon.errors import DiskFullError, LockHeldError, ResultsHeldError
 from daemon.folders import bind, inbox_names, prepare
 from daemon.journal import Journal
 from daemon.lock import Locks, StateLock
-from daemon.loop import Loop, Source, Works, raise_trouble
+from daemon.loop import Duty, Loop, Source, Works, raise_trouble
 from daemon.messages import Plan
 from daemon.pool import Pool
 from daemon.presence import visible
+from daemon.pulse import Alive, Pulse
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import ResultsFile
 from daemon.row import escape, word
@@ -84,13 +85,24 @@ def locked(settings: Settings, command: str) -> Iterator[Locks]:
 
 @contextmanager
 def opened(
-    settings: Settings, signals: Signals, locks: Locks, troubles: Troubles, vitals: Vitals
+    settings: Settings,
+    signals: Signals,
+    locks: Locks,
+    troubles: Troubles,
+    vitals: Vitals,
+    alive: Alive,
 ) -> Iterator[Works]:
     """Bring results.csv in line with the journal, start the workers. The locks must be held.
 
     Raises `CancelledError` if a signal comes while the model is compiled, and what `storing` does.
     """
-    program = program_of(settings, lambda: signals.stops > 0)
+
+    def given_up() -> bool:
+        """Asked again and again by what may take long."""
+        alive.tick(time.monotonic(), "starting: a new model is compiled, or the journal is mended")
+        return signals.stops > 0
+
+    program = program_of(settings, given_up)
     log.info(
         "model %s (%s): %d classes; %s",
         word(program.digest, 12), settings.model.name, len(program.contract.labels), program.note,
@@ -117,7 +129,7 @@ def opened(
         ) as pool,
         closing(Journal.open(settings.state)) as journal,
     ):
-        journal.examine(given_up=lambda: signals.stops > 0)
+        journal.examine(given_up=given_up)
         with closing(ResultsFile(settings.results, journal)) as results:
             drain = Drain(
                 journal,
@@ -129,7 +141,7 @@ def opened(
             )
             vitals.serve(pool, drain)
             try:
-                yield Works(locks, journal, pool, drain, troubles, vitals)
+                yield Works(locks, journal, pool, drain, troubles, vitals, alive)
             finally:
                 vitals.rest()
             journal.note_synced(results.synced)
@@ -145,7 +157,7 @@ def work(
     Gives None if a signal came before the end. Raises what `locked` and `opened` do.
     """
     waited = 0.0
-    troubles = Troubles()
+    troubles, alive = Troubles(), Alive()
     metrics = settings.metrics
     listening = None if metrics.port is None else (metrics.address, metrics.port)
     with (
@@ -157,7 +169,7 @@ def work(
         while not signals.stops:
             began = time.monotonic()
             try:
-                with opened(settings, signals, locks, troubles, vitals) as works:
+                with opened(settings, signals, locks, troubles, vitals, alive) as works:
                     return body(works)
             except DiskFullError as error:
                 # Full again so soon: there is too little room for what has to be written at once.
@@ -165,7 +177,7 @@ def work(
                 waited = min(2 * waited, MAX_FULL_DISK_SECONDS) if soon else FULL_DISK_SECONDS
                 troubles.note(Kind.DISK_FULL, str(error))
                 vitals.note()
-                wait_for_room(settings, error, signals, waited, locks.state)
+                wait_for_room(settings, error, signals, waited, locks.state, alive)
                 troubles.note(Kind.DISK_FULL, "")
                 vitals.note()
             except CancelledError:
@@ -179,6 +191,7 @@ def wait_for_room(
     signals: Signals,
     seconds: float = FULL_DISK_SECONDS,
     lock: StateLock | None = None,
+    alive: Alive | None = None,
 ) -> None:
     """Come back when there is room on the disk again, or a signal came.
 
@@ -187,8 +200,16 @@ def wait_for_room(
     log.error("%s: images wait, none fails for this, and it goes on by itself", error)
     if lock is not None:
         lock.pause(str(error))
+    next_look = time.monotonic() + seconds
     while not signals.stops:
-        signals.wait([], seconds)
+        if alive is not None:
+            alive.tick(time.monotonic(), str(error))
+            signals.wait([], min(next_look, alive.next_due()) - time.monotonic())
+        else:
+            signals.wait([], seconds)
+        if time.monotonic() < next_look:
+            continue
+        next_look += seconds
         if full([settings.state, settings.results]) is None:
             log.info("there is room again")
             break
@@ -239,8 +260,13 @@ def run(settings: Settings, *, once: bool) -> bool:
                 settings.worker_count, settings.results / RESULTS_NAME,
             )  # fmt: skip
             works.vitals.watch(watcher)
+            pulse = Pulse(
+                works.alive, works.journal, works.pool, watcher, works.troubles,
+                settings.limits.image_seconds,
+            )  # fmt: skip
             with closing(watcher):
-                for _ in Loop(works, sources, [works.vitals]).run(signals, until_done=once):
+                duties: list[Duty] = [works.vitals, pulse]
+                for _ in Loop(works, sources, duties).run(signals, until_done=once):
                     if once:
                         raise_trouble(sources)
 

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from classifier.contract import Description, Output, Scaling
 from classifier.header import DEFAULT_FORMATS, Format
+from daemon.access import denied
 from daemon.document import Place, read
 from daemon.errors import SettingsError
 from daemon.folders import is_among_thumbnails
@@ -180,10 +181,13 @@ def _wrong_inbox(inbox: Path) -> Iterator[str]:
     except FileNotFoundError:
         yield f"there is no folder {inbox}: make it, or name another"
         return
+    except PermissionError:
+        yield f"{inbox} cannot be read by this user: {denied(inbox.parent, os.X_OK)}"
+        return
     if not is_folder:
         yield f"{inbox} is not a folder"
-    elif not os.access(inbox, os.R_OK | os.X_OK):
-        yield f"{inbox} cannot be read by this user: chmod or chown it"
+    elif reason := denied(inbox, os.R_OK | os.X_OK):
+        yield f"{inbox} cannot be read by this user: {reason}"
 
 
 def _feeding_itself(inbox: Path, results: Path) -> Iterator[str]:
@@ -204,8 +208,8 @@ def _wrong_own(folder: Path, inbox: Path | None) -> Iterator[str]:
     existing = next(parent for parent in (true, *true.parents) if parent.exists())
     if not existing.is_dir():
         yield f"{existing} is not a folder"
-    elif not os.access(existing, os.W_OK | os.X_OK):
-        yield f"{existing} cannot be written by this user: chmod or chown it"
+    elif reason := denied(existing, os.W_OK | os.X_OK):
+        yield f"{existing} cannot be written by this user: {reason}"
     if true.is_dir() and true.stat().st_mode & stat.S_IWOTH:
         yield (
             f"{folder} can be written by every user of this machine, who could then change what "
