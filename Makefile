@@ -6,10 +6,14 @@ DATA   ?=
 PARTS  ?=
 MILLION ?=
 TRIALS ?=
+PREFIX ?=
+DESTDIR ?=
+PACKAGES ?=
+CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"classifyd needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12")'
 # A list of hashes is the whole truth about what gets installed: no package is resolved anew.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: demo test lint format bench trial lock clean
+.PHONY: demo test lint format bench trial lock clean install uninstall
 
 demo: $(VENV)/.runtime
 	$(BIN)/python tools/demo.py
@@ -32,6 +36,15 @@ bench: $(VENV)/.runtime
 trial: $(VENV)/.trial
 	DATA=$(DATA) $(BIN)/python -m trials $(TRIALS)
 
+# To PREFIX, /opt/classifyd if not told otherwise, as a service: docs/OPERATING.md. PACKAGES=VENV uses the
+# packages of an environment that is there already, such as .venv, instead of installing them once more.
+install:
+	@$(CHECK_PYTHON)
+	$(PYTHON) tools/install.py install $(INSTALL) $(if $(PACKAGES),--venv "$(PACKAGES)")
+uninstall:
+	$(PYTHON) tools/install.py uninstall $(INSTALL)
+INSTALL = $(if $(PREFIX),--prefix "$(PREFIX)") $(if $(DESTDIR),--destdir "$(DESTDIR)")
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -47,7 +60,7 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"classifyd needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12")'
+	@$(CHECK_PYTHON)
 	@echo "Making $(VENV) ..."
 	$(PYTHON) -m venv $(VENV)
 
