@@ -238,7 +238,10 @@ def main() -> None:
     except subprocess.CalledProcessError as error:
         sys.exit(f"{error}. Nothing has changed; mend that and run `make install` again")
     say("Installed. Next: docs/OPERATING.md, beginning with:")
-    say("  systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload")
+    say(
+        "  systemd-sysusers classifyd.conf && systemd-tmpfiles --create classifyd.conf && "
+        "systemctl daemon-reload"
+    )
 
 
 if __name__ == "__main__":
