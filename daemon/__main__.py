@@ -84,8 +84,12 @@ def _text(argument: str) -> str:
 
 def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     from daemon.service import run
+    from daemon.settings import load
 
-    return 0 if run(settings, once=arguments.once) else EXIT_FAILED
+    def reread() -> Settings:
+        return load(arguments.config)
+
+    return 0 if run(settings, reread, once=arguments.once) else EXIT_FAILED
 
 
 def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -15,14 +15,16 @@ from daemon.access import denied
 from daemon.census import Priority
 from daemon.database import FILE_NAME
 from daemon.errors import DiskFullError, LockHeldError, SettingsError
+from daemon.fitting import watcher_of
 from daemon.folders import inbox_names, is_among_thumbnails, prepare
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import Holder, holder
 from daemon.loop import Loop, Source, Works, raise_trouble
 from daemon.progress import Progress, progress
+from daemon.reload import Configuration
 from daemon.row import escape
-from daemon.service import wait_for_room, watcher_of, work
+from daemon.service import wait_for_room, work
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full, storing
@@ -212,7 +214,7 @@ def _drain(
             meter.tick(time.monotonic())
         return loop.done
 
-    return bool(work(settings, "backfill", signals, drain))
+    return bool(work(Configuration(settings), "backfill", signals, drain))
 
 
 def _follow(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from classifier.contract import Contract
+from daemon.fitting import program_of
 from daemon.folders import prepare
 from daemon.row import word
-from daemon.service import program_of
 from daemon.settings import Settings
 from daemon.worth import worth
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from daemon.jobs import Job, Outcome
 from daemon.journal import Journal, Published
-from daemon.pool import Pool
 from daemon.results import ResultsFile
 from daemon.row import line
+from daemon.succession import Succession
 
 # While more waits than the workers can take, what is finished is noted together, as a transaction
 # and its sync cost as much for one batch as for ten. Nobody waits for just this row then.
 NOTE_SECONDS, MOST_AT_ONCE = 0.25, 1000
+
+
+class Pace(NamedTuple):
+    """batch_size: images.
+    wait_seconds: how long a batch that is not full is held back, for more to come.
+    retry_seconds: after how long a file that was being written is tried again."""
+
+    batch_size: int
+    wait_seconds: float
+    retry_seconds: float
 
 
 class Drain:
@@ -22,20 +33,14 @@ class Drain:
         self,
         journal: Journal,
         results: ResultsFile,
-        pool: Pool,
-        *,
-        batch_size: int,
-        wait_seconds: float,
-        retry_seconds: float,
+        pool: Succession,
+        pace: Pace,
     ) -> None:
-        """wait_seconds: how long a batch that is not full is held back, for more to come.
-        retry_seconds: after how long a file that was being written is tried again."""
+        """pace: may be replaced by another at any time."""
         self._journal = journal
         self._results = results
         self._pool = pool
-        self._batch_size = batch_size
-        self._wait_seconds = wait_seconds
-        self._retry_seconds = retry_seconds
+        self.pace = pace
         self._deadline: float | None = None  # for the batch that is held back
         self._is_flooded = False  # more waits than the workers can take
         self._finished: list[Outcome] = []  # and not noted yet
@@ -60,7 +65,7 @@ class Drain:
         """Make durable what is finished."""
         outcomes, self._finished = self._finished, []
         if outcomes:
-            retry_at = time.time() + self._retry_seconds
+            retry_at = time.time() + self.pace.retry_seconds
             published = self._journal.finish(outcomes, retry_at, self._results.synced)
             self._results.append(published)
             if sum(outcome.row is not None for outcome in outcomes) > len(published):
@@ -91,9 +96,9 @@ class Drain:
         while self._pool.room:
             workers = max(1, self._pool.idle_workers)
             jobs = self._journal.claim(
-                workers * self._batch_size, self._in_hand, retry_seconds=self._retry_seconds
+                workers * self.pace.batch_size, self._in_hand, retry_seconds=self.pace.retry_seconds
             )
-            self._is_flooded = len(jobs) >= self._batch_size
+            self._is_flooded = len(jobs) >= self.pace.batch_size
             if not jobs or (not self._is_flooded and not self._may_be_small(now)):
                 break
             for batch in shared_out(jobs, workers):
@@ -106,7 +111,7 @@ class Drain:
         if not self._pool.idle_workers:
             return False
         if self._deadline is None:
-            self._deadline = now + self._wait_seconds
+            self._deadline = now + self.pace.wait_seconds
         return now >= self._deadline
 
 

@@ -14,10 +14,10 @@ from daemon.errors import DaemonError
 from daemon.jobs import Outcome
 from daemon.journal import Journal
 from daemon.lock import Locks
-from daemon.pool import Pool
 from daemon.pulse import Alive
 from daemon.row import escape
 from daemon.signals import Signals
+from daemon.succession import Succession
 from daemon.troubles import Kind, Troubles
 from daemon.vitals import Vitals
 from daemon.watch import Watcher
@@ -45,7 +45,7 @@ class Works(NamedTuple):
 
     locks: Locks
     journal: Journal
-    pool: Pool
+    pool: Succession
     drain: Drain
     troubles: Troubles
     vitals: Vitals
@@ -104,7 +104,7 @@ class Loop:
         self._works = works
         self.sources = sources
         self._duties = duties
-        self._scans = {id(source): 0 for source in sources}
+        self._scans: dict[int, int] = {}  # of each watcher, that were noted
         self._report = Report()
         self._stall = ""  # as `status` was told
 
@@ -190,9 +190,9 @@ class Loop:
     def _note_scan(self, source: Source) -> None:
         """What a scan passed over, for `status` and the log, when it is not as before."""
         watcher = source.watcher
-        if watcher.scans == self._scans[id(source)]:
+        if watcher.scans == self._scans.get(id(watcher), 0):
             return
-        self._scans[id(source)] = watcher.scans
+        self._scans[id(watcher)] = watcher.scans
         if source.priority == Priority.LIVE and self._works.journal.note_ignored(watcher.ignored):
             for reason, (count, example) in sorted(watcher.ignored.items()):
                 log.info("ignored: %d: %s, such as %s", count, reason, escape(example))

@@ -11,8 +11,8 @@ from daemon.facts import OVERDUE_SECONDS
 from daemon.jobs import Outcome, timestamp
 from daemon.journal import Journal
 from daemon.notify import notify, watchdog_seconds
-from daemon.pool import Pool
 from daemon.row import escape
+from daemon.succession import Succession
 from daemon.troubles import Kind, Troubles
 from daemon.watch import Watcher
 
@@ -78,18 +78,14 @@ class Pulse:
         self,
         alive: Alive,
         journal: Journal,
-        pool: Pool,
-        watcher: Watcher,
+        pool: Succession,
         troubles: Troubles,
-        image_seconds: float,
     ) -> None:
-        """image_seconds: that one image may take."""
         self._alive = alive
         self._journal = journal
         self._pool = pool
-        self._watcher = watcher
+        self.watcher: Watcher | None = None  # the eyes on the inbox
         self._troubles = troubles
-        self._patience = image_seconds + GRACE_SECONDS
         self._moved = time.monotonic()  # when anything was done, or there was nothing to do
         self._next_look = 0.0
         self._images = 0
@@ -103,7 +99,7 @@ class Pulse:
         if outcomes or self._pool.is_moving(now):
             self._moved = now
         self._judge(now)
-        if self._watcher.scans and self._pool.is_up:
+        if self._has_scanned and self._pool.is_up:
             self._alive.ready()
         if self.is_stuck:  # the manager does what it is there for
             self._alive.say(self._status())
@@ -115,7 +111,7 @@ class Pulse:
 
     def _judge(self, now: float) -> None:
         """Images wait, workers are there, the disk answers: and still nothing gets done?"""
-        if now - self._moved < self._patience:
+        if now - self._moved < self._pool.crew.image_seconds + GRACE_SECONDS:
             is_stuck = False
         elif now < self._next_look:
             return
@@ -138,13 +134,17 @@ class Pulse:
             self._troubles.note(Kind.STUCK, text)
             log.log(logging.ERROR if is_stuck else logging.INFO, text or "images get done again")
 
+    @property
+    def _has_scanned(self) -> bool:
+        return self.watcher is not None and self.watcher.scans > 0
+
     def _status(self) -> str:
         """What it does, in plain words."""
         if found := next(iter(self._troubles.all().values()), None):
             return " ".join(found.text.split())
-        if not self._watcher.scans:
-            return f"looking through {escape(self._watcher.folder)}"
+        if self.watcher is None or not self._has_scanned:
+            return "looking through the inbox"
         done = f"{self._images:,} images since the start"
         if self._last:
             done += f", the last at {self._last} UTC"
-        return f"watching {escape(self._watcher.folder)}: {done}"
+        return f"watching {escape(self.watcher.folder)}: {done}"

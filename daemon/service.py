@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TypeVar
 
-from classifier.compile import Program, compiled
-from classifier.errors import CancelledError, ModelError, NoRoomError
+from classifier.errors import CancelledError
 from daemon.census import Priority
 from daemon.drain import Drain
 from daemon.errors import DiskFullError, LockHeldError, ResultsHeldError
-from daemon.folders import bind, inbox_names, prepare
+from daemon.fitting import crew_of, pace_of, program_of, watcher_of
+from daemon.folders import bind, prepare
 from daemon.journal import Journal
 from daemon.lock import Locks, StateLock
 from daemon.loop import Duty, Loop, Source, Works, raise_trouble
-from daemon.messages import Plan
-from daemon.pool import Pool
 from daemon.presence import visible
 from daemon.pulse import Alive, Pulse
+from daemon.reload import Configuration, Reload
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import ResultsFile
 from daemon.row import escape, word
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full, storing
+from daemon.succession import Succession
 from daemon.troubles import Kind, Troubles
 from daemon.vitals import Vitals
 from daemon.watch import Watcher
@@ -38,28 +39,6 @@ log = logging.getLogger(__name__)
 FULL_DISK_SECONDS, MAX_FULL_DISK_SECONDS, SOON_SECONDS = 2.0, 60.0, 30.0
 
 T = TypeVar("T")
-
-
-def program_of(settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Program:
-    """The model of the settings, compiled. Raises `ModelError`, and `CancelledError` if asked."""
-    try:
-        program = compiled(
-            settings.model,
-            settings.state / "models",
-            settings.description,
-            cancelled,
-            pin=settings.model_sha256,
-        )
-    except ModelError as error:
-        if isinstance(error, NoRoomError) or full([settings.state]):
-            raise DiskFullError(settings.state) from None
-        raise
-    if settings.unknown and program.contract.energy_threshold is None:
-        raise ModelError(
-            f"{settings.model}: it cannot tell what is none of its classes. Set `unknown: false` "
-            "in the configuration, or train a model with classifyd-train on 250 images or more"
-        )
-    return program
 
 
 @contextmanager
@@ -85,7 +64,7 @@ def locked(settings: Settings, command: str) -> Iterator[Locks]:
 
 @contextmanager
 def opened(
-    settings: Settings,
+    configuration: Configuration,
     signals: Signals,
     locks: Locks,
     troubles: Troubles,
@@ -102,43 +81,24 @@ def opened(
         alive.tick(time.monotonic(), "starting: a new model is compiled, or the journal is mended")
         return signals.stops > 0
 
-    program = program_of(settings, given_up)
+    settings = configuration.settings
+    # One that served already is good, whatever the file has become since.
+    program = configuration.program or program_of(settings, given_up)
+    configuration.program = program
     log.info(
         "model %s (%s): %d classes; %s",
         word(program.digest, 12), settings.model.name, len(program.contract.labels), program.note,
     )  # fmt: skip
     locks.state.note_model(program.digest)
-    limits = settings.limits
-    plan = Plan(
-        program=program,
-        results=settings.results,
-        scratch=settings.state,
-        thumbnails=settings.thumbnails.when,
-        min_confidence=settings.min_confidence,
-        unknown=settings.unknown,
-        max_bytes=int(limits.megabytes * 1e6),
-        max_pixels=int(limits.megapixels * 1e6),
-        image_seconds=limits.image_seconds,
-        formats=settings.formats,
-    )
     # The workers first: they load the model while the journal and results.csv are opened.
     with (
         storing(settings.state, settings.results),
-        closing(
-            Pool(plan, settings.worker_count, limits.image_seconds, limits.worker_images)
-        ) as pool,
+        closing(Succession(crew_of(settings, program))) as pool,
         closing(Journal.open(settings.state)) as journal,
     ):
         journal.examine(given_up=given_up)
         with closing(ResultsFile(settings.results, journal)) as results:
-            drain = Drain(
-                journal,
-                results,
-                pool,
-                batch_size=settings.batch.size,
-                wait_seconds=settings.batch.wait_seconds,
-                retry_seconds=settings.settle_seconds,
-            )
+            drain = Drain(journal, results, pool, pace_of(settings))
             vitals.serve(pool, drain)
             try:
                 yield Works(locks, journal, pool, drain, troubles, vitals, alive)
@@ -148,7 +108,7 @@ def opened(
 
 
 def work(
-    settings: Settings, command: str, signals: Signals, body: Callable[[Works], T]
+    configuration: Configuration, command: str, signals: Signals, body: Callable[[Works], T]
 ) -> T | None:
     """Lock, open and do the work; while the disk is full, wait, and begin anew when there is room.
 
@@ -157,6 +117,7 @@ def work(
     Gives None if a signal came before the end. Raises what `locked` and `opened` do.
     """
     waited = 0.0
+    settings = configuration.settings
     troubles, alive = Troubles(), Alive()
     metrics = settings.metrics
     listening = None if metrics.port is None else (metrics.address, metrics.port)
@@ -169,7 +130,7 @@ def work(
         while not signals.stops:
             began = time.monotonic()
             try:
-                with opened(settings, signals, locks, troubles, vitals, alive) as works:
+                with opened(configuration, signals, locks, troubles, vitals, alive) as works:
                     return body(works)
             except DiskFullError as error:
                 # Full again so soon: there is too little room for what has to be written at once.
@@ -217,59 +178,52 @@ def wait_for_room(
         lock.pause("")
 
 
-def watcher_of(
-    settings: Settings,
-    folder: bytes,
-    journal: Journal,
-    signals: Signals,
-    *,
-    observe: bool,
-    troubles: Troubles | None = None,
-) -> Watcher:
-    """Eyes on a folder. observe: False for a single scan."""
-    return Watcher(
-        folder,
-        frozenset(os.fsencode(extension) for extension in settings.extensions),
-        settings.settle_seconds,
-        settings.rescan_seconds,
-        journal.unseen,
-        signals.wake,
-        observe=observe,
-        troubles=troubles,
-        # A backfilled folder that the inbox is in.
-        apart=() if folder == os.fsencode(settings.inbox) else inbox_names(settings.inbox),
-    )
-
-
-def run(settings: Settings, *, once: bool) -> bool:
+def run(settings: Settings, reread: Callable[[], Settings], *, once: bool) -> bool:
     """Watch the inbox until a signal comes; once: until all that is there has its row.
+
+    reread: reads the configuration again, when SIGHUP asks for it. A terminal that is closed sends
+    that as well: there, and with `once`, it is a signal to stop.
 
     Gives whether it ended as it should: a signal ends the first, but cuts the second short.
     """
-    with Signals() as signals:
-        inbox = os.fsencode(settings.inbox)
+    reloads = not once and not os.isatty(sys.stderr.fileno())
+    with Signals(hangup_reloads=reloads) as signals:
+        configuration = Configuration(settings, reread)
 
         def watch(works: Works) -> None:
-            watcher = watcher_of(
-                settings, inbox, works.journal, signals, observe=not once, troubles=works.troubles
-            )
-            sources = [Source(watcher, Priority.LIVE)]
-            log.info(
-                "%s %s; workers: %d; rows go to %s",
-                "classifying what is in" if once else "watching", escape(inbox),
-                settings.worker_count, settings.results / RESULTS_NAME,
-            )  # fmt: skip
-            works.vitals.watch(watcher)
-            pulse = Pulse(
-                works.alive, works.journal, works.pool, watcher, works.troubles,
-                settings.limits.image_seconds,
-            )  # fmt: skip
-            with closing(watcher):
-                duties: list[Duty] = [works.vitals, pulse]
-                for _ in Loop(works, sources, duties).run(signals, until_done=once):
-                    if once:
-                        raise_trouble(sources)
+            _watch(configuration, works, signals, once=once)
 
-        work(settings, "run --once" if once else "run", signals, watch)
+        work(configuration, "run --once" if once else "run", signals, watch)
         log.info("done" if once and not signals.stops else "stopped")
         return not (once and signals.stops)
+
+
+def _watch(configuration: Configuration, works: Works, signals: Signals, *, once: bool) -> None:
+    settings = configuration.settings
+    inbox = os.fsencode(settings.inbox)
+    watcher = watcher_of(
+        settings, inbox, works.journal, signals, observe=not once, troubles=works.troubles
+    )
+    sources = [Source(watcher, Priority.LIVE)]
+    log.info(
+        "%s %s; workers: %d; rows go to %s",
+        "classifying what is in" if once else "watching", escape(inbox),
+        settings.worker_count, settings.results / RESULTS_NAME,
+    )  # fmt: skip
+    pulse = Pulse(works.alive, works.journal, works.pool, works.troubles)
+    duties: list[Duty] = [works.vitals, pulse]
+
+    def see(watcher: Watcher) -> None:
+        works.vitals.watch(watcher)
+        pulse.watcher = watcher
+
+    see(watcher)
+    with ExitStack() as stack:
+        if not once:
+            reload = Reload(configuration, works, sources, signals, see)
+            stack.callback(reload.close)
+            duties.append(reload)
+        stack.callback(lambda: sources[0].watcher.close())
+        for _ in Loop(works, sources, duties).run(signals, until_done=once):
+            if once:
+                raise_trouble(sources)

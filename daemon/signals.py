@@ -19,8 +19,11 @@ class Signals:
     First signal: finish the batches in hand; second: stop now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, hangup_reloads: bool = False) -> None:
+        """hangup_reloads: SIGHUP does not stop, but is counted in `reloads`."""
         self.stops = 0
+        self.reloads = 0
+        self._hangup_reloads = hangup_reloads
         self.last = ""  # the name of the signal that came last
 
     def __enter__(self) -> Signals:
@@ -32,7 +35,7 @@ class Signals:
         self._handlers: dict[signal.Signals, Any] = {}
         for number in STOPPING:
             self._handlers[number] = signal.signal(number, self._count)
-        if self._handlers[signal.SIGHUP] == signal.SIG_IGN:
+        if self._handlers[signal.SIGHUP] == signal.SIG_IGN and not self._hangup_reloads:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # `nohup` asked for that
         return self
 
@@ -49,6 +52,9 @@ class Signals:
         self._outer.close()
 
     def _count(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if number == signal.SIGHUP and self._hangup_reloads:
+            self.reloads += 1
+            return
         self.stops += 1
         self.last = signal.Signals(number).name
 

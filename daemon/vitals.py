@@ -11,9 +11,9 @@ from daemon import logs
 from daemon.drain import Drain
 from daemon.jobs import Outcome
 from daemon.lock import StateLock
-from daemon.pool import Pool
 from daemon.reasons import kind_of
 from daemon.record import Noted, Record, RecordFile, boot
+from daemon.succession import Succession
 from daemon.troubles import Troubles
 from daemon.watch import Watcher
 
@@ -47,7 +47,7 @@ class Vitals:
         self._lock = lock
         self._troubles = troubles
         self._clock = clock
-        self._pool: Pool | None = None
+        self._pool: Succession | None = None
         self._drain: Drain | None = None
         self._watcher: Watcher | None = None
         self._failed = Counter[str]()
@@ -58,7 +58,7 @@ class Vitals:
         self.signs = Signs(Record(me.pid, me.command, me.since, boot()))
         self.note()
 
-    def serve(self, pool: Pool, drain: Drain) -> None:
+    def serve(self, pool: Succession, drain: Drain) -> None:
         """Everything is open."""
         self._pool, self._drain = pool, drain
         self._set(is_working=True)

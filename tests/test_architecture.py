@@ -21,7 +21,11 @@ ALL_FILES = [
 ]
 MAX_LINES = 400
 # The stages of the line are given plain values; the commands see the settings whole.
-COMMANDS = {"__main__", "service", "backfill", "status", "verify", "retry", "rebuild", "check"}
+COMMANDS = {
+    "__main__", "service", "backfill", "status", "verify", "retry", "rebuild", "check",
+    # Between them and the stages.
+    "fitting", "reload", "reclassify",
+}  # fmt: skip
 
 
 def name_of(path: Path) -> str:

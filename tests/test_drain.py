@@ -16,7 +16,7 @@ from classifier.contract import Contract
 from classifier.header import DEFAULT_FORMATS
 from classifier.read import Signature
 from daemon.census import Priority
-from daemon.drain import MOST_AT_ONCE, NOTE_SECONDS, Drain
+from daemon.drain import MOST_AT_ONCE, NOTE_SECONDS, Drain, Pace
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.messages import Plan
@@ -46,7 +46,7 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 def drain(tmp_path: Path, journal: Journal, pool: Pool) -> Iterator[Drain]:
     """Both workers are ready."""
     with closing(ResultsFile(tmp_path, journal)) as results:
-        drain = Drain(journal, results, pool, batch_size=64, wait_seconds=0, retry_seconds=1)
+        drain = Drain(journal, results, pool, Pace(64, 0, 1))
 
         def ready() -> bool:
             drain.tick(time.monotonic(), accept=False)

@@ -76,5 +76,11 @@ def after(command: str, container: Container, said: str) -> None:
         assert "rows       10 (10 classified)" in said
     elif "verify" in command:
         assert "10 in the journal" in said
+    elif command.startswith("mv "):  # a large one is compiled
+        wait_for(
+            lambda: "a new model serves" in container.log("classifyd@camera1"), "the new model"
+        )
+    elif command.startswith("journalctl") and "grep" in command:
+        assert "changed: min_confidence" in said
     elif command.startswith("systemctl status"):
         assert "active (running)" in said

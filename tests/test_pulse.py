@@ -114,9 +114,14 @@ def test_a_wrong_configuration_is_told(manager: Manager, tmp_path: Path) -> None
     )
 
 
+class Crew:
+    image_seconds = 10.0
+
+
 class StillPool:
     """Workers that are up and get nowhere, without any reason."""
 
+    crew = Crew
     is_up = True
     moving = False
 
@@ -132,7 +137,8 @@ class Eyes:
 def test_when_nothing_gets_done_nothing_is_fed(manager: Manager, tmp_path: Path) -> None:
     troubles, pool = Troubles(), StillPool()
     with closing(Journal.open(tmp_path)) as journal:
-        pulse = Pulse(Alive(), journal, pool, Eyes(), troubles, image_seconds=10)  # type: ignore[arg-type]
+        pulse = Pulse(Alive(), journal, pool, troubles)  # type: ignore[arg-type]
+        pulse.watcher = Eyes()  # type: ignore[assignment]
         now = time.monotonic()
         pulse.tick(now, [])
         assert manager.told[0] == "READY=1"

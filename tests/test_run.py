@@ -182,6 +182,7 @@ def test_workers_are_killed_while_they_work(project: Project, draw_image: DrawIm
     with project.started("run") as daemon:
         for rows in (1, 60, 120):
             project.wait_for_rows(rows)
+            wait_for(lambda: daemon.workers, "a worker")  # rows of many batches come together
             os.kill(daemon.workers[0], signal.SIGKILL)
         project.wait_for_rows(MANY)
         assert daemon.stop() == 0
