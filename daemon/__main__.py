@@ -35,9 +35,19 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Help(argparse.HelpFormatter):
+    """With room for the longest command: argparse forgets how far commands are set in."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = len("    reclassify")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="classifyd", description="Drop images in a folder, read results.csv."
+        prog="classifyd",
+        description="Drop images in a folder, read results.csv.",
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show it, and do nothing else")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -70,6 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     retry.add_argument(
         "--reason", default="", metavar="TEXT", type=_text,
         help="only those whose reason, as `status` shows it, has this text in it",
+    )  # fmt: skip
+    reclassify = command("reclassify", "classify images again that have a row of another model")
+    reclassify.add_argument(
+        "--where", action="append", required=True, metavar="CONDITION", type=_text,
+        help="which: model!=current, label=cat, status=uncertain, confidence<0.6, "
+        "date>=2026-01-31, folder=/srv/a; several joined by ` and `",
+    )  # fmt: skip
+    reclassify.add_argument(
+        "--dry-run", action="store_true",
+        help="say how many labels would change, and which, and note nothing",
     )  # fmt: skip
     command("rebuild", "make a new journal from results.csv, if the old one is damaged or lost")
     command("check", "check that the configuration is right")
@@ -152,6 +172,14 @@ def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _reclassify(settings: Settings, arguments: argparse.Namespace) -> int:
+    from daemon.reclassify import reclassify
+
+    for line in reclassify(settings, arguments.where, dry_run=arguments.dry_run):
+        print(line)
+    return 0
+
+
 def _rebuild(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
     from daemon.rebuild import rebuild
 
@@ -181,6 +209,7 @@ COMMANDS = {
     "status": _status,
     "verify": _verify,
     "retry": _retry,
+    "reclassify": _reclassify,
     "rebuild": _rebuild,
     "check": _check,
 }

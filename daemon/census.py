@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
+from classifier.read import Signature
 from daemon.database import Database
 
 
 class Priority(IntEnum):
     LIVE = 0
     BACKFILL = 1
+    RECLASSIFY = 2
 
 
 PENDING = "pending"
@@ -33,6 +36,15 @@ COUNT_REASON = (
 )
 # Of so many arrivals, the oldest ones, it is asked whether they should have been taken by now.
 OLDEST = 1000
+
+
+class Present(NamedTuple):
+    """The row of a file's present content. signature: how the file looked, if that is known."""
+
+    path: bytes
+    label: str
+    status: str
+    signature: Signature | None
 
 
 class Census(Database):
@@ -147,6 +159,17 @@ class Census(Database):
             (reason,),
         )
         return (path for (path,) in found)
+
+    def present(self, sql: str, values: Sequence[object]) -> Iterator[Present]:
+        """The rows of present contents that meet a condition: see `conditions`."""
+        found = self._db.execute(
+            "SELECT r.path, label, status, size, mtime_ns, ctime_ns "  # noqa: S608
+            f"FROM results AS r LEFT JOIN files ON files.path = r.path AND result = seq "
+            f"WHERE {PRESENT} AND ({sql}) ORDER BY seq",
+            tuple(values),
+        )
+        for path, label, status, *looks in found:
+            yield Present(path, label, status, None if looks[0] is None else Signature(*looks))
 
     def synced(self) -> int:
         """The number of the last row that is known to be on the disk in results.csv."""

@@ -15,7 +15,7 @@ from typing import Self
 from classifier.durable import SyncError, sync_folder
 from classifier.errors import CancelledError
 from daemon.errors import JournalDamagedError, JournalError, NoJournalError, OldJournalError
-from daemon.schema import SCHEMA, VERSION
+from daemon.schema import MIGRATIONS, SCHEMA, VERSION
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +184,14 @@ class Database:
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
         elif version == 0:  # another process is making it just now
             raise NoJournalError(path)
+        elif create and version in MIGRATIONS:
+            self._migrate(path)
         elif version < VERSION:
+            if version in MIGRATIONS:
+                raise OldJournalError(
+                    f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "
+                    "`classifyd run` brings it there at its start"
+                )
             raise OldJournalError(
                 f"{path}: the journal has version {version}, this classifyd reads {VERSION}: make "
                 "one of this version from results.csv with `classifyd rebuild`"
@@ -194,6 +201,16 @@ class Database:
                 f"{path}: the journal has version {version}, this classifyd reads {VERSION}: "
                 "update classifyd, or name another `state:` folder"
             )
+
+    def _migrate(self, path: Path) -> None:
+        """Bring it to the present version, as a whole or not at all."""
+        with self._transaction():
+            # Somebody else may have been faster.
+            while (version := self._number("PRAGMA user_version")) in MIGRATIONS:
+                for statement in MIGRATIONS[version].split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {version + 1}")
+                log.info("%s is of version %d now", path, version + 1)
 
 
 def _switch_to_wal(db: sqlite3.Connection, file: Path) -> None:

@@ -96,7 +96,10 @@ class Drain:
         while self._pool.room:
             workers = max(1, self._pool.idle_workers)
             jobs = self._journal.claim(
-                workers * self.pace.batch_size, self._in_hand, retry_seconds=self.pace.retry_seconds
+                workers * self.pace.batch_size,
+                self._in_hand,
+                retry_seconds=self.pace.retry_seconds,
+                model=self._pool.model,
             )
             self._is_flooded = len(jobs) >= self.pace.batch_size
             if not jobs or (not self._is_flooded and not self._may_be_small(now)):

@@ -17,6 +17,12 @@ class SettingsError(DaemonError):
     exit_code = 2
 
 
+class ConditionError(DaemonError):
+    """A condition on rows is not one."""
+
+    exit_code = 2
+
+
 class MetricsError(DaemonError):
     """The metrics cannot be served as the configuration has it."""
 

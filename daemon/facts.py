@@ -59,6 +59,7 @@ class Queue:
     last_row: str | None
     live: int  # wait, from the inbox
     backfilled: int  # wait, from backfilled folders
+    anew: int  # wait to be reclassified
     oldest: str | None  # of what waits, since when
     overdue: str | None  # since when the oldest one waits that should have been done by now
     recent: int  # rows of the last RATE_SECONDS
@@ -68,7 +69,7 @@ class Queue:
 
     @property
     def waiting(self) -> int:
-        return self.live + self.backfilled
+        return self.live + self.backfilled + self.anew
 
     @property
     def rate(self) -> float:
@@ -159,6 +160,7 @@ def _queue(state: Path, at: float) -> Queue:
             last_row=census.last_result_at(),
             live=census.pending(Priority.LIVE),
             backfilled=census.pending(Priority.BACKFILL),
+            anew=census.pending(Priority.RECLASSIFY),
             oldest=census.oldest_pending(),
             overdue=census.overdue(at - OVERDUE_SECONDS, _utc(at - OVERDUE_SECONDS)),
             recent=census.results_since(_utc(at - RATE_SECONDS)),

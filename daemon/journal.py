@@ -34,12 +34,12 @@ MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
 NONE: frozenset[str] = frozenset()
 
 ARRIVE = (
-    "INSERT OR {} INTO arrivals (path, root, size, mtime_ns, ctime_ns, priority, attempt, seen_at, "
-    "not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
+    "INSERT OR {} INTO arrivals (path, root, size, mtime_ns, ctime_ns, priority, attempt, anew, "
+    "seen_at, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
 )
 
 CLAIM = (
-    "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, seen_at, "
+    "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, anew, seen_at, "
     "EXISTS (SELECT 1 FROM results WHERE path = arrivals.path) "
     "FROM arrivals WHERE (not_before <= ? OR not_before > ?) "
     "AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY priority, seq LIMIT ?"
@@ -49,11 +49,11 @@ CLAIM = (
 # a failed row makes no other one superfluous.
 KNOWN = f"""
 SELECT sha256 FROM results WHERE sha256 > '' AND (status != 'failed' OR NOT :attempt)
-AND seq = (SELECT result FROM files WHERE path = :path)
+AND (model = :model OR NOT :anew) AND seq = (SELECT result FROM files WHERE path = :path)
 UNION
 SELECT sha256 FROM (
     SELECT sha256 FROM results WHERE path = :path AND sha256 > ''
-    AND (status != 'failed' OR NOT :attempt) LIMIT {MAX_KNOWN - 1}
+    AND (status != 'failed' OR NOT :attempt) AND (model = :model OR NOT :anew) LIMIT {MAX_KNOWN - 1}
 )
 """  # noqa: S608
 
@@ -97,8 +97,9 @@ class Journal(Census):
             seen_at = timestamp()
             arriving = []
             for path, signature, root in news:
-                before, attempt = waiting.get(path, (priority, 0))
-                arriving.append((path, root, *signature, min(before, priority), attempt, seen_at))
+                before, attempt, anew = waiting.get(path, (priority, 0, 0))
+                goes = min(before, priority)
+                arriving.append((path, root, *signature, goes, attempt, anew, seen_at))
             self._db.executemany(ARRIVE.format("REPLACE"), arriving)
         return len(arriving)
 
@@ -115,7 +116,20 @@ class Journal(Census):
                     rows = self.rows_of(path)
                     added += self._db.execute(
                         ARRIVE.format("IGNORE"),
-                        (path, root, *signature, Priority.LIVE, rows, timestamp()),
+                        (path, root, *signature, Priority.LIVE, rows, 0, timestamp()),
+                    ).rowcount
+        return added
+
+    def enqueue_anew(self, sightings: Sequence[Sighting]) -> int:
+        """Put files in the queue that are to get a row of the present model, unless they have one;
+        how many did not wait already. They come after all others."""
+        added = 0
+        for start in range(0, len(sightings), AGAIN_AT_ONCE):
+            with self._transaction():
+                for path, signature, root in sightings[start : start + AGAIN_AT_ONCE]:
+                    added += self._db.execute(
+                        ARRIVE.format("IGNORE"),
+                        (path, root, *signature, Priority.RECLASSIFY, 0, 1, timestamp()),
                     ).rowcount
         return added
 
@@ -125,9 +139,11 @@ class Journal(Census):
         in_hand: Collection[Job],
         now: float | None = None,
         retry_seconds: float = math.inf,
+        model: str = "",
     ) -> list[Job]:
         """The next jobs, at most `limit`, none of a file that is in hand already.
 
+        model: the digits that name the present one.
         retry_seconds: nothing waits for longer. What would, as the clock was set back since, is
         taken at once.
 
@@ -145,10 +161,11 @@ class Journal(Census):
                 Signature(*signature),
                 attempt,
                 seen_at,
-                self._known(path, attempt) if has_rows else NONE,
+                self._known(path, attempt, anew, model) if has_rows else NONE,
                 root,
+                anew=bool(anew),
             )
-            for seq, path, root, *signature, attempt, seen_at, has_rows in free
+            for seq, path, root, *signature, attempt, anew, seen_at, has_rows in free
         ]
 
     def finish(
@@ -188,22 +205,23 @@ class Journal(Census):
     def _result_of(self, outcome: Outcome) -> tuple[int | None, list[Published]]:
         """The number of the row for this content, and the row itself if it had none yet."""
         job, row = outcome.job, outcome.row
-        result = self._row_of(job, row.sha256 if row else outcome.sha256)
+        result = self._row_of(job, row.sha256 if row else outcome.sha256, row.model if row else "")
         if row is None or result is not None:
             return result, []
         published = self._receipt(job.path, row)
         seq = published[0].seq if published else self.seq_of(job.path, row.sha256, row.id)
         return seq, published
 
-    def _row_of(self, job: Job, sha256: str | None) -> int | None:
-        """The row of a content that makes another one superfluous."""
+    def _row_of(self, job: Job, sha256: str | None, model: str) -> int | None:
+        """The row of a content that makes another one, of this model, superfluous."""
         if not sha256 or not job.known:  # of no content is there one, when it was claimed and since
             return None
         query = (
             "SELECT max(seq) FROM results WHERE path = ? AND sha256 = ? "
-            "AND (status != 'failed' OR NOT ?)"
+            "AND (status != 'failed' OR NOT ?) AND (model = ? OR NOT ?)"
         )
-        (seq,) = self._db.execute(query, (job.path, sha256, job.attempt)).fetchone()
+        values = (job.path, sha256, job.attempt, model, job.anew and bool(model))
+        (seq,) = self._db.execute(query, values).fetchone()
         return None if seq is None else int(seq)
 
     def _receipt(self, path: bytes, row: Row, bytes_of_row: bytes | None = None) -> list[Published]:
@@ -300,10 +318,10 @@ class Journal(Census):
         query = f"SELECT path, size, mtime_ns, ctime_ns FROM {table} WHERE path IN "  # noqa: S608
         return {path: Signature(*looks) for path, *looks in self._of(query, paths)}
 
-    def _waiting(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
-        """Priority and attempt of those that are in the queue."""
-        query = "SELECT path, priority, attempt FROM arrivals WHERE path IN "
-        return {path: (priority, attempt) for path, priority, attempt in self._of(query, paths)}
+    def _waiting(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, int, int]]:
+        """Priority, attempt and `anew` of those that are in the queue."""
+        query = "SELECT path, priority, attempt, anew FROM arrivals WHERE path IN "
+        return {path: (priority, *rest) for path, priority, *rest in self._of(query, paths)}
 
     def _of(self, query: str, paths: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
         """What a query finds that ends with IN: one for many paths costs a third of many."""
@@ -311,7 +329,8 @@ class Journal(Census):
             part = paths[start : start + PATHS_A_QUERY]
             yield from self._db.execute(f"{query}({','.join('?' * len(part))})", part)
 
-    def _known(self, path: bytes, attempt: int) -> frozenset[str]:
+    def _known(self, path: bytes, attempt: int, anew: int, model: str) -> frozenset[str]:
         """Contents of a file that make another row superfluous; none only if there are none."""
-        found = self._db.execute(KNOWN, {"path": path, "attempt": attempt})
+        values = {"path": path, "attempt": attempt, "anew": anew, "model": model}
+        found = self._db.execute(KNOWN, values)
         return frozenset(sha256 for (sha256,) in found)

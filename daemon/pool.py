@@ -130,6 +130,11 @@ class Pool:
         return f"the disk of {self._plan.results} does not confirm writes"
 
     @property
+    def model(self) -> str:
+        """The digits that name the model."""
+        return self._plan.model
+
+    @property
     def is_up(self) -> bool:
         """Whether a worker has loaded the model."""
         return any(process.is_ready for process in self._processes)

@@ -25,7 +25,9 @@ def retry(settings: Settings, reason: str) -> Iterator[str]:
         for path in journal.failed(reason):
             matching += 1
             with suppress(OSError):
-                sightings.append(Sighting(path, Signature.of(os.lstat(path)), _root(path, folders)))
+                sightings.append(
+                    Sighting(path, Signature.of(os.lstat(path)), root_of(path, folders))
+                )
         taken = journal.enqueue_again(sightings)
     if not matching:
         yield "queued     none: no file has failed" + (
@@ -41,6 +43,6 @@ def retry(settings: Settings, reason: str) -> Iterator[str]:
         yield f"gone       {gone:,}: not there any more"
 
 
-def _root(path: bytes, folders: Collection[bytes]) -> int:
+def root_of(path: bytes, folders: Collection[bytes]) -> int:
     """How much of a path is the watched folder that it lies in."""
     return max((len(folder) for folder in folders if path.startswith(folder + b"/")), default=0)

@@ -1,6 +1,6 @@
 """The tables of the journal, and which version of them this classifyd knows."""
 
-VERSION = 5
+VERSION = 6
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -10,7 +10,8 @@ CREATE TABLE arrivals (            -- to be done
     priority INTEGER NOT NULL,     -- a smaller number goes first
     attempt INTEGER NOT NULL,      -- above 0: a user asked to try a failed one again
     seen_at TEXT NOT NULL,
-    not_before REAL NOT NULL       -- seconds since 1970
+    not_before REAL NOT NULL,      -- seconds since 1970
+    anew INTEGER NOT NULL DEFAULT 0    -- 1: by the present model, though another one made a row
 );
 CREATE INDEX arrivals_in_order ON arrivals (priority, seq);
 CREATE TABLE files (               -- what each file looked like when it was last done
@@ -50,3 +51,7 @@ CREATE TABLE ignored (             -- of the last completed scan
     reason TEXT PRIMARY KEY, files INTEGER NOT NULL, example BLOB NOT NULL
 );
 """
+# What brings a journal of an older version to the next one.
+MIGRATIONS = {
+    5: "ALTER TABLE arrivals ADD COLUMN anew INTEGER NOT NULL DEFAULT 0",
+}

@@ -65,8 +65,11 @@ def _rows(facts: Facts, queue: Queue) -> Iterator[str]:
     if queue.last_row:
         yield f"last row   {queue.last_row}"
     waiting = f"waiting    {queue.waiting:,}"
-    if queue.backfilled:
-        waiting += f" ({queue.live:,} from the inbox, {queue.backfilled:,} from backfilled folders)"
+    if queue.backfilled or queue.anew:
+        kinds = [f"{queue.live:,} from the inbox"]
+        kinds += [f"{queue.backfilled:,} from backfilled folders"] if queue.backfilled else []
+        kinds += [f"{queue.anew:,} to be reclassified"] if queue.anew else []
+        waiting += f" ({', '.join(kinds)})"
     if queue.oldest:
         waiting += f", the oldest since {queue.oldest}"
         if facts.holder is None:
@@ -124,7 +127,9 @@ def to_json(settings: Settings) -> dict[str, Any]:
             "rows": queue.rows,
             "today": queue.today,
             "last_row": queue.last_row,
-            "waiting": {"inbox": queue.live, "backfill": queue.backfilled},
+            "waiting": {
+                "inbox": queue.live, "backfill": queue.backfilled, "reclassify": queue.anew,
+            },
             "oldest_waiting": queue.oldest,
             "images_per_second": round(queue.rate, 3),
             "failures": [

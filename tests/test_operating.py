@@ -59,7 +59,7 @@ def test_the_page_is_walked_through(container: Container) -> None:
         ran.append(command)
     assert len(ran) >= 15
     assert not (container.installed / "usr/local/bin/classifyd").is_symlink()
-    assert rows(container) == 10
+    assert rows(container) == 20
     assert (container.installed / "etc/classifyd/camera1.yaml").exists()
 
 
@@ -75,11 +75,15 @@ def after(command: str, container: Container, said: str) -> None:
     elif command.startswith("classifyd status") and "grep" not in command:
         assert "rows       10 (10 classified)" in said
     elif "verify" in command:
-        assert "10 in the journal" in said
+        assert "20 in the journal" in said
     elif command.startswith("mv "):  # a large one is compiled
         wait_for(
             lambda: "a new model serves" in container.log("classifyd@camera1"), "the new model"
         )
+    elif "reclassify" in command and "--dry-run" in command:
+        assert "matching   10 images" in said
+    elif "reclassify" in command:
+        wait_for(lambda: rows(container) == 20, "new rows")
     elif command.startswith("journalctl") and "grep" in command:
         assert "changed: min_confidence" in said
     elif command.startswith("systemctl status"):

@@ -116,7 +116,7 @@ def all_is_well(project: Project, seen: Seen, daemon: Daemon) -> None:
     assert found["running"]["pid"] == daemon.pid
     assert found["running"]["watching"] == "events"
     assert found["queue"]["rows"] == {"classified": 3, "failed": 1}
-    assert found["queue"]["waiting"] == {"inbox": 0, "backfill": 0}
+    assert found["queue"]["waiting"] == {"inbox": 0, "backfill": 0, "reclassify": 0}
     assert found["queue"]["images_per_second"] > 0
     (failure,) = found["queue"]["failures"]
     assert failure["example"] == f"{project.inbox}/text.jpg"
