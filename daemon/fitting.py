@@ -87,6 +87,8 @@ def watcher_of(
         signals.wake,
         observe=observe,
         troubles=troubles,
+        watch=settings.watch,
+        poll_seconds=settings.poll_seconds,
         # A backfilled folder that the inbox is in.
         apart=() if folder == os.fsencode(settings.inbox) else inbox_names(settings.inbox),
     )

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # What everything that is open stands on.
 NEED_RESTART = ("inbox", "results", "state", "metrics", "log_format")
 OF_MODEL = ("model", "model_sha256", "labels", "unknown")
-OF_WATCHER = ("extensions", "settle_seconds", "rescan_seconds")
+OF_WATCHER = ("extensions", "settle_seconds", "rescan_seconds", "watch", "poll_seconds")
 
 
 class Configuration:

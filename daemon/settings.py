@@ -95,6 +95,8 @@ class Settings(_Section):
     formats: Annotated[frozenset[Format], Field(min_length=1, strict=False)] = DEFAULT_FORMATS
     settle_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
     rescan_seconds: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    watch: Literal["auto", "events", "poll"] = "auto"
+    poll_seconds: Annotated[float, Field(ge=1, le=86400)] = 10.0
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     batch: Batch = Batch()
     limits: Limits = Limits()

@@ -83,6 +83,9 @@ class Settling:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._waiting
+
     def add(self, sighting: Sighting, now: float, age_seconds: float = 0.0) -> bool:
         """True if the file is whole already, by how long ago it was last modified."""
         path, signature, root = sighting

@@ -9,6 +9,7 @@ have it open for writing.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,8 +18,8 @@ from itertools import islice
 from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent
 
 from classifier.beneath import stat_beneath
+from daemon.hearing import Hearing, Watch
 from daemon.jobs import Sighting
-from daemon.observe import Events, Observation, observe
 from daemon.row import escape
 from daemon.settle import Settling, is_being_written
 from daemon.troubles import Kind, Troubles
@@ -32,6 +33,10 @@ SLICE = 2000
 LOOK_SECONDS = 2.0
 # After lost events: watchdog needs a moment to watch all folders again; watch first, then scan.
 LOSS_SECONDS = 1.0
+# A file that changed so long ago should have had its event.
+LATE_SECONDS = 15.0
+# How often to scan where no events come.
+POLL_SECONDS = 10.0
 
 
 class Watcher:
@@ -49,26 +54,29 @@ class Watcher:
         observe: bool = True,
         apart: Collection[bytes] = (),
         troubles: Troubles | None = None,
+        watch: Watch = "auto",
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         """unseen: which sightings are news. wake: called when an event came, from another thread.
         observe: False for a single scan. apart: folders in it that are not looked into then.
-        troubles: where what is wrong with the folder is noted."""
+        troubles: where what is wrong with the folder is noted. watch: see `Hearing`.
+        poll_seconds: how often to scan where no events come, if not more often anyway."""
         self.folder = inbox
         self._root = len(inbox.rstrip(b"/"))
         self._extensions = extensions
         self._rescan_seconds = rescan_seconds
+        self._poll_seconds = min(poll_seconds, rescan_seconds)
         self._unseen = unseen
-        self._wake = wake
         self._observe = observe
         self._apart = apart
-        self._troubles = troubles or Troubles()
         self._settling = Settling(settle_seconds)
-        self._events = Events(wake)
-        self._observation: Observation | None = None
-        self._deaf = ""  # why there is none
-        self._deaf_scans = 0  # since then
+        self._troubles = troubles or Troubles()
+        self._hearing = Hearing(inbox, watch, wake, self._troubles)
         self._identity: tuple[int, int] | None = None  # of the inbox that is scanned
         self._scan: Iterator[Found] | None = None  # of the whole inbox
+        self._is_making_up = True  # the scan finds what no event could tell of
+        self._missed: set[bytes] = set()  # found by the scan, though an event should have told
+        self._missed_before: set[bytes] = set()  # by the last one: what cannot be read comes again
         self._next_scan = 0.0
         self._next_look = 0.0
         self._ignored: dict[str, tuple[int, bytes]] = {}
@@ -80,6 +88,8 @@ class Watcher:
     def tick(self, now: float) -> list[Sighting]:
         """Files that are whole and new. Looks at events and at one slice of a scan."""
         ready = self._take_events(now)
+        if self._hearing.has_failed(now):
+            self._next_scan = now
         if now >= self._next_look:
             self._look(now)
         if self._scan is None and now >= self._next_scan:
@@ -93,24 +103,22 @@ class Watcher:
 
     def next_due(self, now: float) -> float:
         """When `tick` has something to do even if nothing happens, by the monotonic clock."""
-        if self._scan is not None or self._events.waiting or self._events.lost:
+        if self._scan is not None or self._hearing.events.waiting or self._hearing.events.lost:
             return now
-        due = min(self._next_scan, self._next_look)
+        due = min(self._next_scan, self._next_look, self._hearing.next_due() or math.inf)
         settled = self._settling.next_due()
         return due if settled is None else max(now + 0.05, min(settled, due))
 
     @property
     def idle(self) -> bool:
         """Whether a scan is completed and no file is waited for."""
-        going_on = self._scan or self._events.waiting or self._settling
+        going_on = self._scan or self._hearing.events.waiting or self._settling
         return self.scans > 0 and not going_on
 
     @property
     def watching(self) -> tuple[str, str]:
         """(events, polling or, before that is known, '', and why it is polled if it is)."""
-        if self._observation is not None:
-            return "events", ""
-        return ("polling", self._deaf) if self._deaf else ("", "")
+        return self._hearing.mode
 
     @property
     def settling(self) -> int:
@@ -118,25 +126,26 @@ class Watcher:
         return len(self._settling)
 
     def close(self) -> None:
-        if self._observation is not None:
-            self._observation.stop()
-            self._observation = None
+        self._hearing.close()
 
     # Events
 
     def _take_events(self, now: float) -> list[Sighting]:
-        events = self._events.waiting
-        if self._events.lost:
+        heard = self._hearing.events
+        events = heard.waiting
+        if heard.lost:
             log.warning("events were lost; %s is scanned instead", escape(self.folder))
-            self._events.lost = False
+            heard.lost = False
+            self._is_making_up = True
             events.clear()
             self._next_scan = min(self._next_scan, now + LOSS_SECONDS)
-        prefix = 0 if self._observation is None else len(self._observation.folder)
+        prefix = self._hearing.prefix
         whole: dict[bytes, Sighting] = {}
         fresh: dict[bytes, Sighting] = {}
         for _ in range(min(len(events), SLICE)):
             event = events.popleft()
             inner = os.fsencode(event.dest_path or event.src_path)[prefix:]
+            self._hearing.heard(inner)
             if b"/." in inner:
                 continue  # in a hidden folder, where no scan goes either
             path = self.folder + inner
@@ -178,13 +187,14 @@ class Watcher:
             identity = _identity(self.folder)
         except OSError:
             identity = None
-        held = self._observation
         # A folder that was made anew at once may have got the number of the one before.
-        if identity != self._identity or (held is not None and not held.is_alive):
+        if identity != self._identity or not self._hearing.is_of(identity):
             self._next_scan = now
+            self._is_making_up = True
 
     def _start_scan(self, now: float) -> None:
         self._next_scan = now + self._rescan_seconds
+        self._missed_before, self._missed = self._missed, set()
         try:
             os.scandir(self.folder).close()
             self._identity = _identity(self.folder)
@@ -192,7 +202,11 @@ class Watcher:
             self._lost(error)
             return
         # Watch first, then scan: what comes in between is seen twice, never not at all.
-        self._keep_observing(self._identity)
+        if self._observe:
+            self._hearing.keep(self._identity, now)
+            if self._hearing.is_polling:
+                self._next_scan = now + self._poll_seconds
+                self._is_making_up = True
         if self.trouble:
             log.info("%s is back", escape(self.folder))
             self.trouble = ""
@@ -216,19 +230,33 @@ class Watcher:
             elif found.ignored is not None:
                 count, example = self._ignored.get(found.ignored, (0, found.path))
                 self._ignored[found.ignored] = (count + 1, example)
-        if self._scan is not None and len(part) < SLICE:
-            self._scan = None
-            self.scans += 1
-            self.ignored = self._ignored
         # Neighbours in the journal's indexes, and so in its pages, are written together.
         images.sort()
         clock = time.time()
+        news = self._unseen(images)
+        self._missed |= {
+            image.path
+            for image in news
+            if clock - image.signature.ctime_ns / 1e9 > LATE_SECONDS
+            and image.path not in self._settling
+        }
+        if self._scan is not None and len(part) < SLICE:
+            self._end_scan()
         return [
             image
-            for image in self._unseen(images)
+            for image in news
             # The change time is the kernel's own; the modification time can be set at will.
             if self._settling.add(image, now, clock - image.signature.ctime_ns / 1e9)
         ]
+
+    def _end_scan(self) -> None:
+        self._scan = None
+        self.scans += 1
+        self.ignored = self._ignored
+        missed = self._missed - self._missed_before
+        if missed and not self._is_making_up:
+            self._hearing.missed(len(missed), min(missed))
+        self._is_making_up = False
 
     def _lost(self, error: OSError) -> None:
         self._identity = None
@@ -240,36 +268,6 @@ class Watcher:
             log.error("%s", what)
         self.trouble = reason
         self._troubles.note(Kind.INBOX_UNREADABLE, what)
-
-    def _keep_observing(self, identity: tuple[int, int]) -> None:
-        """Observe the folder that is the inbox now; one made anew needs a new watch."""
-        if not self._observe:
-            return
-        held = self._observation
-        if held is not None and held.is_alive and held.identity == identity:
-            return
-        if held is not None:
-            log.warning("the observer of %s is replaced", escape(self.folder))
-            self.close()
-        # watchdog keeps a file open at every attempt that fails: so they become rarer and rarer.
-        self._deaf_scans = self._deaf_scans + 1 if self._deaf else 0
-        if self._deaf_scans & (self._deaf_scans - 1) > 0:
-            return
-        self._events = Events(self._wake)
-        try:
-            self._observation = observe(self.folder, identity, self._events)
-            self._deaf = ""
-            self._troubles.note(Kind.NO_EVENTS, "")
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            if reason != self._deaf:
-                log.warning(
-                    "no events from %s (%s): it is scanned every %g s instead. If a limit of "
-                    "inotify is reached, raise fs.inotify.max_user_watches or max_user_instances",
-                    escape(self.folder), reason, self._rescan_seconds,
-                )  # fmt: skip
-            self._deaf = reason
-            self._troubles.note(Kind.NO_EVENTS, f"no events from {escape(self.folder)}: {reason}")
 
 
 def _identity(folder: bytes) -> tuple[int, int]:

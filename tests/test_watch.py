@@ -246,15 +246,15 @@ def test_without_events_the_scan_finds_everything(inbox: Path) -> None:
     """The kernel refuses to watch, as it does when its limits are reached: it has no descriptor."""
     program = (
         "import logging, os, resource, sys, time\n"
-        "from daemon import watch\n"
+        "from daemon import hearing, watch\n"
         "logging.basicConfig()\n"
-        "real, (soft, hard) = watch.observe, resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "real, (soft, hard) = hearing.observe, resource.getrlimit(resource.RLIMIT_NOFILE)\n"
         "def observe(*arguments):\n"
         "    free = os.dup(0); os.close(free)\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, hard))\n"
         "    try: return real(*arguments)\n"
         "    finally: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))\n"
-        "watch.observe = observe\n"
+        "hearing.observe = observe\n"
         "w = watch.Watcher(sys.argv[1].encode(), frozenset({b'jpg'}), 0, 0.2, list, lambda: None)\n"
         "end = time.monotonic() + 20\n"
         "while time.monotonic() < end:\n"
@@ -267,7 +267,7 @@ def test_without_events_the_scan_finds_everything(inbox: Path) -> None:
         [sys.executable, "-c", program, str(inbox)], capture_output=True, text=True, timeout=60
     )
     assert "a.jpg" in done.stdout, done.stderr
-    assert "it is scanned every 0.2 s instead" in done.stderr
+    assert "It is looked through every `poll_seconds` instead" in done.stderr
 
 
 def test_what_a_scan_passed_over_is_counted(inbox: Path) -> None:
