@@ -107,6 +107,20 @@ def journal_is_not_examined() -> None:
     Journal.examine = examine  # type: ignore[method-assign]
 
 
+def all_is_kept() -> None:
+    """A leak: every outcome stays in memory, with some more."""
+    from daemon.drain import Drain
+
+    tick, kept = Drain.tick, []
+
+    def keeping(self: Drain, *arguments: Any, **named: Any) -> Any:
+        outcomes = tick(self, *arguments, **named)
+        kept.extend((outcome, bytearray(20_000)) for outcome in outcomes)
+        return outcomes
+
+    Drain.tick = keeping  # type: ignore[method-assign]
+
+
 GUARDS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -115,6 +129,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         published_before_journalled,
         commits_are_not_synced,
         journal_is_not_examined,
+        all_is_kept,
     )
 }
 
