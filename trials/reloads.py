@@ -126,7 +126,7 @@ def run(work: Path, *, short: bool) -> Report:
     return Report(
         title="Reloads and new models under load",
         done=f"{reloads} reloads at {RATE} images a second: {taken} new models, {refused} files "
-        "cut off at a random place, and else SIGHUP with another `min_confidence` or other workers.",
+        "cut off at a random place, and else SIGHUP with other settings.",
         result=f"{given:,} images, {len(rows):,} rows, none twice; each names the model whose "
         "labels it has; every broken model was refused. The longest time without a row was "
         f"{gap:.1f} s.",
