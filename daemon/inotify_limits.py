@@ -23,14 +23,14 @@ def reached(folder: bytes) -> OSError | None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(os.O_CLOEXEC)
-    try:
-        if fd < 0 or libc.inotify_add_watch(fd, folder, IN_ATTRIB) < 0:
-            number = ctypes.get_errno()
-            return OSError(number, os.strerror(number)) if number in LIMITS else None
+    if fd < 0:  # no more instances: that does not touch the one that is held
         return None
+    try:
+        if libc.inotify_add_watch(fd, folder, IN_ATTRIB) >= 0 or ctypes.get_errno() != errno.ENOSPC:
+            return None
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
-        if fd >= 0:
-            os.close(fd)
+        os.close(fd)
 
 
 def _has_descriptors() -> bool:

@@ -38,12 +38,14 @@ class Models:
     def __init__(
         self,
         path: Path,
+        judged: Looks | None,
         prepare: Callable[[Callable[[], bool]], Program],
         take: Callable[[Program], None],
         troubles: Troubles,
         wake: Callable[[], None],
     ) -> None:
-        """prepare: gives the program of the file, if it is good; called in the thread, with what
+        """judged: how the file looked when it was judged last.
+        prepare: gives the program of the file, if it is good; called in the thread, with what
         asks whether it is wanted no more. take: called by `tick` with a program that is new.
         wake: called when there is something to be done, from the thread."""
         self._path = path
@@ -51,8 +53,8 @@ class Models:
         self._take = take
         self._troubles = troubles
         self._wake = wake
-        self._seen = _looks(path)  # the file that was judged last
-        self._changing = self._seen  # as it looked at the last look
+        self.judged = judged
+        self._changing = judged  # as it looked at the last look
         self._next_look = 0.0
         self._again_at: float | None = None  # when what could not be judged is tried again
         self._thread: threading.Thread | None = None
@@ -62,8 +64,8 @@ class Models:
     def look_again(self, path: Path) -> None:
         """Judge the file anew, as it is now, whether it looks as before or not."""
         self._path = path
-        self._seen = UNJUDGED
-        self._changing = _looks(path)
+        self.judged = UNJUDGED
+        self._changing = looks(path)
         self._next_look = 0.0
         self._give_up()
 
@@ -82,7 +84,7 @@ class Models:
     @property
     def is_busy(self) -> bool:
         """Whether a file is being judged, or is about to be."""
-        return self._thread is not None or self._changing != self._seen
+        return self._thread is not None or self._changing != self.judged
 
     def close(self) -> None:
         """Give up what is being prepared."""
@@ -92,16 +94,16 @@ class Models:
             self._thread = None
 
     def _look(self, now: float) -> None:
-        looks, before = _looks(self._path), self._changing
-        self._changing = looks
+        now_looks, before = looks(self._path), self._changing
+        self._changing = now_looks
         is_due = self._again_at is not None and now >= self._again_at
-        if looks == self._seen and not is_due:
+        if now_looks == self.judged and not is_due:
             return
-        if looks != before:
+        if now_looks != before:
             self._give_up()  # of what is no more there
             return
         if self._thread is None:
-            self._seen, self._again_at = looks, None
+            self.judged, self._again_at = now_looks, None
             self._is_given_up, self._found = False, None
             self._thread = threading.Thread(target=self._judge, name="model", daemon=True)
             self._thread.start()
@@ -135,7 +137,7 @@ class Models:
             log.error("%s", what)
 
 
-def _looks(path: Path) -> Looks | None:
+def looks(path: Path) -> Looks | None:
     """What tells one file from another, and one that is written over from what it was."""
     try:
         status = path.stat()

@@ -16,7 +16,7 @@ from daemon.errors import SettingsError
 from daemon.fitting import crew_of, pace_of, program_of, watcher_of
 from daemon.jobs import Outcome
 from daemon.loop import Source, Works
-from daemon.models import Models, prune
+from daemon.models import Looks, Models, prune
 from daemon.notify import notify
 from daemon.row import word
 from daemon.settings import Settings
@@ -35,7 +35,8 @@ OF_WATCHER = ("extensions", "settle_seconds", "rescan_seconds", "watch", "poll_s
 class Configuration:
     """What holds now; it outlives what is opened by it, which a full disk closes.
 
-    program: the last one that served.
+    program: the last one that served. judged: how the model file looked when it was judged last.
+    reloads: how many were done.
     """
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
@@ -43,7 +44,8 @@ class Configuration:
         self.settings = settings
         self.reread = reread
         self.program: Program | None = None
-        self.reloads = 0  # that were done
+        self.judged: Looks | None = None
+        self.reloads = 0
 
 
 class Reload:
@@ -68,8 +70,9 @@ class Reload:
         self._wanted: Program | None = None  # about to take over
         self._before = ""  # the digest of the model before this one
         self._models = Models(
-            settings.model, self._prepare, self._take, works.troubles, signals.wake
-        )
+            settings.model, configuration.judged, self._prepare, self._take, works.troubles,
+            signals.wake,
+        )  # fmt: skip
 
     def tick(self, now: float, outcomes: Sequence[Outcome]) -> None:
         if self._signals.reloads != self._configuration.reloads:
@@ -87,6 +90,7 @@ class Reload:
 
     def close(self) -> None:
         self._models.close()
+        self._configuration.judged = self._models.judged
 
     def _reload(self) -> None:
         assert self._configuration.reread is not None
@@ -141,14 +145,8 @@ class Reload:
 
     def _take(self, program: Program) -> None:
         """A program that is good, of the file as it is now."""
-        serving = self._configuration.program
-        # As `labels:` may have changed, too.
-        if (
-            program != serving
-            or self._works.pool.crew.plan.unknown != self._configuration.settings.unknown
-        ):
-            self._wanted = program
-            self._hire()
+        self._wanted = program
+        self._hire()
 
     def _hire(self) -> None:
         """New workers, for the settings and the model that are wanted now."""

@@ -19,6 +19,7 @@ from daemon.folders import bind, prepare
 from daemon.journal import Journal
 from daemon.lock import Locks, StateLock
 from daemon.loop import Duty, Loop, Source, Works, raise_trouble
+from daemon.models import looks
 from daemon.presence import visible
 from daemon.pulse import Alive, Pulse
 from daemon.reload import Configuration, Reload
@@ -83,6 +84,8 @@ def opened(
 
     settings = configuration.settings
     # One that served already is good, whatever the file has become since.
+    if configuration.program is None:
+        configuration.judged = looks(settings.model)  # before it is read: what changes is seen
     program = configuration.program or program_of(settings, given_up)
     configuration.program = program
     log.info(
@@ -186,8 +189,8 @@ def run(settings: Settings, reread: Callable[[], Settings], *, once: bool) -> bo
 
     Gives whether it ended as it should: a signal ends the first, but cuts the second short.
     """
-    reloads = not once and not os.isatty(sys.stderr.fileno())
-    with Signals(hangup_reloads=reloads) as signals:
+    is_shown = sys.stderr is not None and sys.stderr.isatty()  # None: as with `2>&-`
+    with Signals(hangup_reloads=not once and not is_shown) as signals:
         configuration = Configuration(settings, reread)
 
         def watch(works: Works) -> None:

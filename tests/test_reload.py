@@ -225,3 +225,14 @@ def test_a_model_that_is_not_there_is_refused(project: Project) -> None:
         reload(daemon, "changed: model")
         wait_for(lambda: project.classifyd("status", "--check").returncode == 0, "well again")
         assert daemon.stop() == 0
+
+
+def test_a_model_that_was_replaced_during_the_start_is_noticed(
+    project: Project, other: Path
+) -> None:
+    """Between the moment in which it was read and the one in which it is looked at for changes."""
+    with project.started("run") as daemon:
+        wait_for(lambda: "classes; LiteRT" in daemon.log, "it was read")
+        second = replace(project, other)
+        daemon.says(f"a new model serves: {word(second, 12)}")
+        assert daemon.stop() == 0
