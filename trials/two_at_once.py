@@ -26,9 +26,12 @@ THERE, ARRIVING = 20, 20  # images in the inbox at the start, and coming while t
 FOLDER = 40  # images in the folder that is backfilled
 SECONDS = 60
 WITHOUT_LOCK = """
-from daemon.lock import Locks, StateLock
-StateLock.acquire = lambda self, command: None
-StateLock.note_model = lambda self, digest: None
+import os
+from daemon.lock import Holder, Locks, StateLock
+def acquire(self, command):
+    self._holder = Holder(os.getpid(), command, "2026-01-01T00:00:00+00:00")
+StateLock.acquire = acquire
+StateLock._write = lambda self, holder: None
 Locks.check = lambda self: None
 """
 HELD = re.compile(r"`classifyd (run|backfill)`, process (\d+), since 20\d\d-\d\d-\d\dT[\d:]+\+")
