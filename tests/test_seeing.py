@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -253,6 +254,59 @@ def test_a_full_disk(tmp_path: Path, compiled_cache: Path, port: int) -> None:
         (disk / "ballast").unlink()
         wait_for(lambda: "there is room again" in said.read_text(), "it goes on")
         wait_for(lambda: not seen.trouble("disk_full"), "the metrics tell that it is over")
+
+
+# The pool ends workers that hang sooner than this trouble is noted: here, it does so later.
+HASTY = """
+import sys
+from daemon import pulse
+from daemon.__main__ import main
+pulse.GRACE_SECONDS, pulse.OVERDUE_SECONDS, pulse.TELL_SECONDS = -58.0, 1.0, 1.0
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_workers_that_get_nowhere(
+    project: Project, seen: Seen, port: int, draw_image: DrawImage
+) -> None:
+    project.configure(workers=1, metrics={"port": port}, limits={"image_seconds": 60})
+    ordinary = project.command("run")
+    project.command = lambda *_: [  # type: ignore[method-assign]
+        ordinary[0], "-c", HASTY, *ordinary[3:]
+    ]  # fmt: skip
+    with project.started("run") as daemon:
+        wait_for(lambda: seen_up(seen), "it is up")
+        (worker,) = daemon.workers
+        os.kill(worker, signal.SIGSTOP)
+        draw_image(project.inbox / "a.jpg")
+        seen.wait_for("stuck", 2)
+        daemon.says("images wait, and none was done for")
+        os.kill(worker, signal.SIGCONT)
+        project.wait_for_rows(1)
+        wait_for(lambda: not seen.trouble("stuck"), "it is over")
+        daemon.says("images get done again")
+
+
+def seen_up(seen: Seen) -> bool:
+    try:
+        return seen.metrics()["classifyd_up"] == 1
+    except urllib.error.URLError:
+        return False
+
+
+def test_a_model_that_is_refused(
+    project: Project, seen: Seen, port: int, shipped_model: Path
+) -> None:
+    model = project.folder / "model.keras"
+    model.write_bytes(shipped_model.read_bytes())
+    project.configure(workers=1, metrics={"port": port}, model="model.keras")
+    with project.started("run") as daemon:
+        daemon.says("watching")
+        model.write_bytes(b"no model")
+        seen.wait_for("model_refused", 1)
+        daemon.says("the new model is not taken, the one before it serves on")
+        model.write_bytes(shipped_model.read_bytes())
+        wait_for(lambda: not seen.trouble("model_refused"), "it is over")
 
 
 def test_a_check_of_what_cannot_be_read(project: Project, seen: Seen, tmp_path: Path) -> None:
