@@ -91,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true",
         help="say how many labels would change, and which, and note nothing",
     )  # fmt: skip
+    where = command("where", "tell where an image is that was moved when it was done")
+    where.add_argument(
+        "image", metavar="PATH-or-ID", help="as results.csv has it; or where it is now"
+    )
     command("rebuild", "make a new journal from results.csv, if the old one is damaged or lost")
     command("check", "check that the configuration is right")
     return parser
@@ -180,6 +184,13 @@ def _reclassify(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _where(settings: Settings, arguments: argparse.Namespace) -> int:
+    from daemon.where import where
+
+    print(*where(settings, arguments.image), sep="\n")
+    return 0
+
+
 def _rebuild(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: ARG001
     from daemon.rebuild import rebuild
 
@@ -210,11 +221,12 @@ COMMANDS = {
     "verify": _verify,
     "retry": _retry,
     "reclassify": _reclassify,
+    "where": _where,
     "rebuild": _rebuild,
     "check": _check,
 }
 NEED_INBOX = ("run", "check")
-LOOK_ON = ("status",)  # also as a user who may write nothing
+LOOK_ON = ("status", "where")  # also as a user who may write nothing
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -208,10 +208,12 @@ def _drain(
     """Do the work in this process. Gives whether all of it is done."""
 
     def drain(works: Works) -> bool:
-        loop = Loop(works, sources(), [works.vitals])
+        loop = Loop(works, sources(), [works.sorter, works.vitals])
         for _ in loop.run(signals, until_done=True):
             raise_trouble(loop.sources)
             meter.tick(time.monotonic())
+        if loop.done and not signals.stops:
+            works.sorter.finish()
         return loop.done
 
     return bool(work(Configuration(settings), "backfill", signals, drain))

@@ -47,6 +47,20 @@ class Present(NamedTuple):
     signature: Signature | None
 
 
+class Stood(NamedTuple):
+    """A row, and the path that its image had."""
+
+    seq: int
+    id: str
+    path: bytes
+    status: str
+    label: str
+    classified_at: str
+
+
+STOOD = "SELECT r.seq, id, path, status, label, classified_at FROM results AS r "
+
+
 class Census(Database):
     """Questions to an open journal, which `Journal` inherits."""
 
@@ -222,6 +236,19 @@ class Census(Database):
             (path, sha256, identifier),
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def stood(self, path: bytes) -> list[Stood]:
+        """The rows of images that had this path or were moved to it, the newest first."""
+        query = (
+            f"{STOOD} WHERE path = :path OR seq IN (SELECT row FROM moves WHERE state = 2 "  # noqa: S608
+            "AND NOT back AND CAST(folder || x'2f' || name AS BLOB) = :path) ORDER BY seq DESC"
+        )
+        return [Stood(*found) for found in self._db.execute(query, {"path": path})]
+
+    def identified(self, identifier: str) -> list[Stood]:
+        """The row with this id, if there is one. All are looked at."""
+        found = self._db.execute(f"{STOOD} WHERE id = ?", (identifier,))
+        return [Stood(*values) for values in found]
 
     def thumbnails(self) -> Iterator[tuple[str, str]]:
         """(id, thumbnail) of every row that names one."""

@@ -23,6 +23,10 @@ class ConditionError(DaemonError):
     exit_code = 2
 
 
+class UnknownImageError(DaemonError):
+    """Nothing is known of it."""
+
+
 class MetricsError(DaemonError):
     """The metrics cannot be served as the configuration has it."""
 

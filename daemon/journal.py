@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classifier.read import Signature
-from daemon.census import Census, Priority
+from daemon.census import Priority
 from daemon.errors import JournalDamagedError, JournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
+from daemon.moves import Moves, answered_by
 from daemon.row import Row, line
 
 PATHS_A_QUERY = 500  # a part of what SQLite allows
@@ -72,7 +73,7 @@ def crc32(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-class Journal(Census):
+class Journal(Moves):
     """An open journal. Several processes may have it open; one of them drains it."""
 
     def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
@@ -193,6 +194,11 @@ class Journal(Census):
                 result, new = self._result_of(outcome)
                 published += new
                 over.append((job.seq,))
+                if self.sorting is not None and result is not None and not outcome.again:
+                    if new and outcome.row:
+                        self._note_move(job, result, answered_by(outcome.row), signature)
+                    else:
+                        self._note_known(job, result, signature)
                 if outcome.again:  # as if it had not been seen
                     again.append((result, job.path))
                 else:

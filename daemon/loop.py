@@ -17,6 +17,7 @@ from daemon.lock import Locks
 from daemon.pulse import Alive
 from daemon.row import escape
 from daemon.signals import Signals
+from daemon.sorter import Sorter
 from daemon.succession import Succession
 from daemon.troubles import Kind, Troubles
 from daemon.vitals import Vitals
@@ -50,6 +51,7 @@ class Works(NamedTuple):
     troubles: Troubles
     vitals: Vitals
     alive: Alive
+    sorter: Sorter
 
 
 class Duty(Protocol):

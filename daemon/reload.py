@@ -121,6 +121,7 @@ class Reload:
         if "log_level" in changed:
             logs.set_up(settings.log_format, settings.log_level)
         self._works.drain.pace = pace_of(settings)
+        self._works.journal.sorting = settings.sorting
         if changed & {*OF_WATCHER}:
             self._watch_anew(settings)
         # One that was refused may be good by now: it is always looked at again.

@@ -10,6 +10,7 @@ from classifier.read import Signature
 from daemon.jobs import Sighting
 from daemon.journal import Journal
 from daemon.lock import holder
+from daemon.moves import Back
 from daemon.settings import Settings
 
 
@@ -21,14 +22,19 @@ def retry(settings: Settings, reason: str) -> Iterator[str]:
     Journal.open(settings.state, read_only=True).close()  # none is begun for this
     with closing(Journal.open(settings.state)) as journal:
         folders = {os.fsencode(settings.inbox), *journal.folders()}
-        sightings, matching = [], 0
-        for path in journal.failed(reason):
+        sightings: list[Sighting] = []
+        moved: list[Back] = []
+        matching = 0
+        for path in list(journal.failed(reason)):
             matching += 1
-            with suppress(OSError):
-                sightings.append(
-                    Sighting(path, Signature.of(os.lstat(path)), root_of(path, folders))
-                )
+            try:
+                looks = Signature.of(os.lstat(path))
+            except OSError:
+                moved += _moved(journal, path, root_of(path, folders))
+            else:
+                sightings.append(Sighting(path, looks, root_of(path, folders)))
         taken = journal.enqueue_again(sightings)
+        put_back = journal.put_back(moved)
     if not matching:
         yield "queued     none: no file has failed" + (
             f" for a reason with {reason!r} in it, see `classifyd status`" if reason else ""
@@ -39,8 +45,21 @@ def retry(settings: Settings, reason: str) -> Iterator[str]:
     yield f"queued     {taken:,}" + (f"; {does}" if taken else "")
     if waiting := len(sightings) - taken:
         yield f"waiting    {waiting:,} already"
-    if gone := matching - len(sightings):
+    if moved:
+        yield (
+            f"put back   {put_back:,} that were moved away: to where they were, to be tried there; "
+            + (f"{who} does it" if who else "`classifyd run` does it at its next start")
+        )
+    if gone := matching - len(sightings) - len(moved):
         yield f"gone       {gone:,}: not there any more"
+
+
+def _moved(journal: Journal, path: bytes, inbox: int) -> Iterator[Back]:
+    """Where a failed image is, if it was moved away, for it to be put back."""
+    for row, place, root in journal.moved(path):
+        with suppress(OSError):
+            yield Back(row, place, root, Signature.of(os.lstat(place)), path, inbox)
+            return
 
 
 def root_of(path: bytes, folders: Collection[bytes]) -> int:

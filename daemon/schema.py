@@ -1,6 +1,24 @@
 """The tables of the journal, and which version of them this classifyd knows."""
 
 VERSION = 6
+TABLES_OF_6 = """
+CREATE TABLE moves (               -- images that belong elsewhere once they are done
+    seq INTEGER PRIMARY KEY,
+    row INTEGER NOT NULL,          -- by which one
+    source BLOB NOT NULL,
+    root INTEGER NOT NULL,         -- how many bytes of it are the folder of all sources
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    folder BLOB NOT NULL,
+    beneath INTEGER NOT NULL,      -- how many bytes of it are the folder of all such folders
+    name BLOB,                     -- in that folder, once it has begun
+    inode INTEGER,                 -- of the source
+    back INTEGER NOT NULL,         -- 1: to where it was, under the name that is given
+    state INTEGER NOT NULL         -- 0 waits, 1 has begun, 2 is done
+);
+CREATE INDEX moves_open ON moves (seq) WHERE state < 2;
+CREATE INDEX moves_from ON moves (source);
+CREATE INDEX moves_of ON moves (row);
+"""
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,7 +69,8 @@ CREATE TABLE ignored (             -- of the last completed scan
     reason TEXT PRIMARY KEY, files INTEGER NOT NULL, example BLOB NOT NULL
 );
 """
+SCHEMA += TABLES_OF_6
 # What brings a journal of an older version to the next one.
 MIGRATIONS = {
-    5: "ALTER TABLE arrivals ADD COLUMN anew INTEGER NOT NULL DEFAULT 0",
+    5: f"ALTER TABLE arrivals ADD COLUMN anew INTEGER NOT NULL DEFAULT 0;{TABLES_OF_6}",
 }

@@ -28,6 +28,7 @@ from daemon.results import ResultsFile
 from daemon.row import escape, word
 from daemon.settings import Settings
 from daemon.signals import Signals
+from daemon.sorter import Sorter
 from daemon.storage import full, storing
 from daemon.succession import Succession
 from daemon.troubles import Kind, Troubles
@@ -100,11 +101,13 @@ def opened(
         closing(Journal.open(settings.state)) as journal,
     ):
         journal.examine(given_up=given_up)
+        journal.sorting = settings.sorting
         with closing(ResultsFile(settings.results, journal)) as results:
             drain = Drain(journal, results, pool, pace_of(settings))
             vitals.serve(pool, drain)
             try:
-                yield Works(locks, journal, pool, drain, troubles, vitals, alive)
+                sorter = Sorter(journal, troubles, lambda: results.synced)
+                yield Works(locks, journal, pool, drain, troubles, vitals, alive, sorter)
             finally:
                 vitals.rest()
             journal.note_synced(results.synced)
@@ -214,7 +217,7 @@ def _watch(configuration: Configuration, works: Works, signals: Signals, *, once
         settings.worker_count, settings.results / RESULTS_NAME,
     )  # fmt: skip
     pulse = Pulse(works.alive, works.journal, works.pool, works.troubles)
-    duties: list[Duty] = [works.vitals, pulse]
+    duties: list[Duty] = [works.sorter, works.vitals, pulse]
 
     def see(watcher: Watcher) -> None:
         works.vitals.watch(watcher)
@@ -230,3 +233,5 @@ def _watch(configuration: Configuration, works: Works, signals: Signals, *, once
         for _ in Loop(works, sources, duties).run(signals, until_done=once):
             if once:
                 raise_trouble(sources)
+        if once and not signals.stops:
+            works.sorter.finish()

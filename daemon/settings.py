@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
 from classifier.contract import Description, Output, Scaling
@@ -21,6 +21,8 @@ from daemon.access import denied
 from daemon.document import Place, read
 from daemon.errors import SettingsError
 from daemon.folders import is_among_thumbnails
+from daemon.row import THUMBNAILS
+from daemon.sorting import Sorting, Template, absolute
 
 DEFAULT_PATH = Path("config.yaml")
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "image_classifier.keras"
@@ -44,6 +46,11 @@ def _address(text: str) -> str:
             socket.inet_pton(family, text)
             return text
     raise ValueError("must be an IP address of this machine, such as 127.0.0.1")
+
+
+def _template(text: str) -> str:
+    Template(text)
+    return text
 
 
 class _Section(BaseModel):
@@ -77,6 +84,12 @@ class Limits(_Section):
     worker_images: Annotated[int, Field(ge=1)] = 100_000
 
 
+class After(_Section):
+    do: Literal["keep", "move"] = "keep"
+    to: Annotated[str, Field(min_length=1), AfterValidator(_template)] = "sorted/{label}"
+    failed_to: Annotated[str, Field(min_length=1), AfterValidator(_template)] = "sorted/failed"
+
+
 class Settings(_Section):
     """All that config.yaml can say; it explains each setting. Paths are absolute."""
 
@@ -89,6 +102,7 @@ class Settings(_Section):
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
     unknown: bool = False
     thumbnails: Thumbnails = Thumbnails()
+    after: After = After()
     extensions: Annotated[
         tuple[Annotated[str, AfterValidator(_extension)], ...], Field(min_length=1, strict=False)
     ] = ("jpg", "jpeg", "png", "webp", "bmp")
@@ -103,6 +117,7 @@ class Settings(_Section):
     metrics: Metrics = Metrics()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "logfmt", "json"] = "auto"
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)  # that of the file
 
     @property
     def description(self) -> Description | None:
@@ -110,6 +125,24 @@ class Settings(_Section):
         if self.labels is None:
             return None
         return Description(self.labels.names, self.labels.scaling, self.labels.output)
+
+    def of_file(self, path: Path) -> Settings:
+        """Itself, now that it knows where templates begin."""
+        self._folder = path.absolute().parent
+        return self
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """The templates of `after:`, absolute, by their key."""
+        texts = {"to": self.after.to, "failed_to": self.after.failed_to}
+        return {key: absolute(text, self._folder) for key, text in texts.items()}
+
+    @property
+    def sorting(self) -> Sorting | None:
+        """Where images are moved to when they are done; None if they are kept."""
+        if self.after.do == "keep":
+            return None
+        return Sorting(os.fsencode(self.inbox), *self.ways.values())
 
     @property
     def worker_count(self) -> int:
@@ -139,9 +172,14 @@ def load(path: Path, *, need_inbox: bool = True, writes: bool = True) -> Setting
         for key, what in _wrong_folders(paths, need_inbox, writes)
     ]
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate(values).of_file(path)
     except ValidationError as error:
         mistakes += [_mistake(detail, lines) for detail in error.errors()]
+    else:
+        mistakes += [
+            (lines.get(("after", key), 1), f"after.{key}: {what}")
+            for key, what in _wrong_ways(settings)
+        ]
     if mistakes:
         listed = "\n".join(f"{path}:{line}: {what}" for line, what in sorted(mistakes))
         raise SettingsError(listed)
@@ -217,6 +255,28 @@ def _wrong_own(folder: Path, inbox: Path | None) -> Iterator[str]:
             f"{folder} can be written by every user of this machine, who could then change what "
             "stands in it: chmod o-w it (a share: mount it with another umask)"
         )
+
+
+def _wrong_ways(settings: Settings) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) of the folders that images are moved to."""
+    if settings.after.do == "keep":
+        return
+    ours = {
+        "inbox": settings.inbox, "thumbnails": settings.results / THUMBNAILS,
+        "state": settings.state,
+    }  # fmt: skip
+    for key, text in settings.ways.items():
+        template = Template(text)
+        root = Path(os.path.realpath(template.root or "/"))
+        if key == "failed_to" and "label" in template.fields:
+            yield key, f"what has failed has no {{label}}; found {text!r}"
+        for name, folder in ours.items():
+            true = Path(os.path.realpath(folder))
+            if root.is_relative_to(true):
+                yield key, f"leads into our own {name}, {folder}; found {text!r}"
+            elif template.fields and true.is_relative_to(root):
+                what = f"could lead into our own {name}, {folder}: name a folder of its own before"
+                yield key, f"{what} the first brace, such as sorted/{{label}}; found {text!r}"
 
 
 SHOWN = reprlib.Repr()  # of a value, at most so much in a message

@@ -65,6 +65,9 @@ class Verdict:
     files: Counter[str] = field(default_factory=Counter)
     file_faults: Faults = field(default_factory=Faults)
     ignored: Counter[str] = field(default_factory=Counter)
+    moved: int = 0  # images, to where they belong
+    moved_on: int = 0  # of those, somebody has taken so many from there
+    to_move: int = 0
     unseen: bytes | None = None  # an example of a file that never came into the queue
 
     @property
@@ -85,6 +88,11 @@ class Verdict:
         yield f"rows       {self.rows:,} in the journal, {self.thumbnails:,} with a thumbnail"
         files = ", ".join(f"{count:,} {state}" for state, count in sorted(self.files.items()))
         yield f"files      {sum(self.files.values()):,}" + (f": {files}" if files else "")
+        if self.moved or self.to_move:
+            yield (
+                f"moved      {self.moved:,}, of which {self.moved_on:,} are not there any more; "
+                f"{self.to_move:,} wait"
+            )
         if self.unseen is not None:
             yield f"not seen   such as {escape(self.unseen)}: the next scan takes them"
         for reason, count in sorted(self.ignored.items()):
@@ -118,6 +126,7 @@ class Verdict:
                 "pending": files["pending"],
                 "not_seen": files[NOT_SEEN],
             },
+            "moved": {"done": self.moved, "gone": self.moved_on, "waiting": self.to_move},
             "ignored": dict(sorted(self.ignored.items())),
             "faults": self.count,
             "examples": [sentence for faults in self.faults for sentence in faults.named],
@@ -151,6 +160,10 @@ def verify(settings: Settings) -> Verdict:
                 verdict.thumbnail_faults.add(
                     f"row {identifier}: its thumbnail {thumbnail} is not there"
                 )
+        verdict.to_move = journal.moves_waiting()
+        for place in journal.all_moved():
+            verdict.moved += 1
+            verdict.moved_on += not os.path.lexists(place)
         _count_files(settings, journal, verdict)
     return verdict
 

@@ -24,7 +24,7 @@ MAX_LINES = 400
 COMMANDS = {
     "__main__", "service", "backfill", "status", "verify", "retry", "rebuild", "check",
     # Between them and the stages.
-    "fitting", "reload", "reclassify",
+    "fitting", "reload", "reclassify", "where",
 }  # fmt: skip
 
 
