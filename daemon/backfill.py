@@ -208,7 +208,7 @@ def _drain(
     """Do the work in this process. Gives whether all of it is done."""
 
     def drain(works: Works) -> bool:
-        loop = Loop(works, sources(), [works.sorter, works.vitals])
+        loop = Loop(works, sources(), [works.sorter, works.retention, works.vitals])
         for _ in loop.run(signals, until_done=True):
             raise_trouble(loop.sources)
             meter.tick(time.monotonic())

@@ -251,5 +251,15 @@ class Census(Database):
         return [Stood(*values) for values in found]
 
     def thumbnails(self) -> Iterator[tuple[str, str]]:
-        """(id, thumbnail) of every row that names one."""
-        return self._db.execute("SELECT id, thumbnail FROM results WHERE thumbnail != ''")
+        """(id, thumbnail) of every row that names one, but for those that are retired."""
+        return self._db.execute(
+            "SELECT id, thumbnail FROM results WHERE thumbnail != '' "
+            "AND seq > (SELECT upto FROM retired)"
+        )
+
+    def retired_thumbnails(self) -> int:
+        """How many are."""
+        return self._number(
+            "SELECT count(*) FROM results WHERE thumbnail != '' "
+            "AND seq <= (SELECT upto FROM retired)"
+        )

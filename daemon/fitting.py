@@ -12,6 +12,7 @@ from daemon.errors import DiskFullError
 from daemon.folders import inbox_names
 from daemon.journal import Journal
 from daemon.messages import Plan
+from daemon.retention import Keep
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.storage import full
@@ -66,6 +67,13 @@ def crew_of(settings: Settings, program: Program) -> Crew:
 def pace_of(settings: Settings) -> Pace:
     """How fast."""
     return Pace(settings.batch.size, settings.batch.wait_seconds, settings.settle_seconds)
+
+
+def keep_of(settings: Settings) -> Keep:
+    """Which thumbnails."""
+    megabytes = settings.retention.thumbnails_megabytes
+    size = None if megabytes is None else int(megabytes * 1e6)
+    return Keep(settings.retention.thumbnails_days, size)
 
 
 def watcher_of(

@@ -27,6 +27,7 @@ from daemon.census import Priority
 from daemon.errors import JournalDamagedError, JournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.moves import Moves, answered_by
+from daemon.retired import Retired
 from daemon.row import Row, line
 
 PATHS_A_QUERY = 500  # a part of what SQLite allows
@@ -73,7 +74,7 @@ def crc32(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-class Journal(Moves):
+class Journal(Moves, Retired):
     """An open journal. Several processes may have it open; one of them drains it."""
 
     def __init__(self, connection: sqlite3.Connection, file: Path) -> None:

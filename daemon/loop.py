@@ -15,6 +15,7 @@ from daemon.jobs import Outcome
 from daemon.journal import Journal
 from daemon.lock import Locks
 from daemon.pulse import Alive
+from daemon.retention import Retention
 from daemon.row import escape
 from daemon.signals import Signals
 from daemon.sorter import Sorter
@@ -52,6 +53,7 @@ class Works(NamedTuple):
     vitals: Vitals
     alive: Alive
     sorter: Sorter
+    retention: Retention
 
 
 class Duty(Protocol):

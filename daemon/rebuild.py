@@ -22,6 +22,8 @@ from daemon.service import locked
 from daemon.settings import Settings
 from daemon.storage import storing
 
+AT_ONCE = 1000  # rows
+
 
 class Rebuilt(NamedTuple):
     """What a rebuild did.
@@ -58,6 +60,9 @@ def rebuild(settings: Settings) -> Rebuilt:
                 rows = journal.adopt(_rows(settings.results / RESULTS_NAME))
                 for folder in folders:
                     journal.note_folder(folder)
+                if any(value is not None for _, value in settings.retention):
+                    journal.retire(_without_thumbnail(journal, settings.results))
+                    journal.note_deleted()
                 journal.examine()
             sync_file(Path(draft, FILE_NAME))
             aside = _set_aside(state)
@@ -86,6 +91,17 @@ def _refuse_if_sound(state: Path, results: Path) -> None:
             f"{state / FILE_NAME}: the journal is sound, so there is nothing to rebuild: start "
             "`classifyd run`, which mends results.csv from it"
         )
+
+
+def _without_thumbnail(journal: Journal, results: Path) -> int:
+    """The last of the first rows that have none any more: those that `retention:` has deleted."""
+    upto = 0
+    while rows := journal.drawn(upto, AT_ONCE):
+        for row in rows:
+            if row.thumbnail and (results / row.thumbnail).exists():
+                return upto
+            upto = row.seq
+    return upto
 
 
 def _folders(journal: Path) -> list[bytes]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from classifier.compile import Program
 from daemon import logs
 from daemon.errors import SettingsError
-from daemon.fitting import crew_of, pace_of, program_of, watcher_of
+from daemon.fitting import crew_of, keep_of, pace_of, program_of, watcher_of
 from daemon.jobs import Outcome
 from daemon.loop import Source, Works
 from daemon.models import Looks, Models, prune
@@ -122,6 +122,7 @@ class Reload:
             logs.set_up(settings.log_format, settings.log_level)
         self._works.drain.pace = pace_of(settings)
         self._works.journal.sorting = settings.sorting
+        self._works.retention.keep = keep_of(settings)
         if changed & {*OF_WATCHER}:
             self._watch_anew(settings)
         # One that was refused may be good by now: it is always looked at again.

@@ -15,6 +15,11 @@ CREATE TABLE moves (               -- images that belong elsewhere once they are
     back INTEGER NOT NULL,         -- 1: to where it was, under the name that is given
     state INTEGER NOT NULL         -- 0 waits, 1 has begun, 2 is done
 );
+CREATE TABLE retired (             -- thumbnails of rows up to a number
+    upto INTEGER NOT NULL,         -- may be deleted
+    deleted INTEGER NOT NULL       -- are
+);
+INSERT INTO retired VALUES (0, 0);
 CREATE INDEX moves_open ON moves (seq) WHERE state < 2;
 CREATE INDEX moves_from ON moves (source);
 CREATE INDEX moves_of ON moves (row);

@@ -14,7 +14,7 @@ from classifier.errors import CancelledError
 from daemon.census import Priority
 from daemon.drain import Drain
 from daemon.errors import DiskFullError, LockHeldError, ResultsHeldError
-from daemon.fitting import crew_of, pace_of, program_of, watcher_of
+from daemon.fitting import crew_of, keep_of, pace_of, program_of, watcher_of
 from daemon.folders import bind, prepare
 from daemon.journal import Journal
 from daemon.lock import Locks, StateLock
@@ -25,6 +25,7 @@ from daemon.pulse import Alive, Pulse
 from daemon.reload import Configuration, Reload
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import ResultsFile
+from daemon.retention import Retention
 from daemon.row import escape, word
 from daemon.settings import Settings
 from daemon.signals import Signals
@@ -107,7 +108,8 @@ def opened(
             vitals.serve(pool, drain)
             try:
                 sorter = Sorter(journal, troubles, lambda: results.synced)
-                yield Works(locks, journal, pool, drain, troubles, vitals, alive, sorter)
+                retention = Retention(journal, settings.results, keep_of(settings))
+                yield Works(locks, journal, pool, drain, troubles, vitals, alive, sorter, retention)
             finally:
                 vitals.rest()
             journal.note_synced(results.synced)
@@ -217,7 +219,7 @@ def _watch(configuration: Configuration, works: Works, signals: Signals, *, once
         settings.worker_count, settings.results / RESULTS_NAME,
     )  # fmt: skip
     pulse = Pulse(works.alive, works.journal, works.pool, works.troubles)
-    duties: list[Duty] = [works.sorter, works.vitals, pulse]
+    duties: list[Duty] = [works.sorter, works.retention, works.vitals, pulse]
 
     def see(watcher: Watcher) -> None:
         works.vitals.watch(watcher)

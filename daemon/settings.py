@@ -90,6 +90,11 @@ class After(_Section):
     failed_to: Annotated[str, Field(min_length=1), AfterValidator(_template)] = "sorted/failed"
 
 
+class Retention(_Section):
+    thumbnails_days: Annotated[float, Field(gt=0, le=36500)] | None = None
+    thumbnails_megabytes: Annotated[float, Field(ge=1)] | None = None
+
+
 class Settings(_Section):
     """All that config.yaml can say; it explains each setting. Paths are absolute."""
 
@@ -103,6 +108,7 @@ class Settings(_Section):
     unknown: bool = False
     thumbnails: Thumbnails = Thumbnails()
     after: After = After()
+    retention: Retention = Retention()
     extensions: Annotated[
         tuple[Annotated[str, AfterValidator(_extension)], ...], Field(min_length=1, strict=False)
     ] = ("jpg", "jpeg", "png", "webp", "bmp")

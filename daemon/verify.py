@@ -61,6 +61,7 @@ class Verdict:
     rows: int
     row_faults: Faults
     thumbnails: int = 0
+    retired: int = 0  # thumbnails, deleted by `retention:`
     thumbnail_faults: Faults = field(default_factory=Faults)
     files: Counter[str] = field(default_factory=Counter)
     file_faults: Faults = field(default_factory=Faults)
@@ -85,7 +86,11 @@ class Verdict:
 
     def lines(self) -> Iterator[str]:
         """The report, line by line."""
-        yield f"rows       {self.rows:,} in the journal, {self.thumbnails:,} with a thumbnail"
+        retired = f" and {self.retired:,} whose is retired" if self.retired else ""
+        yield (
+            f"rows       {self.rows:,} in the journal, {self.thumbnails:,} with a thumbnail"
+            f"{retired}"
+        )
         files = ", ".join(f"{count:,} {state}" for state, count in sorted(self.files.items()))
         yield f"files      {sum(self.files.values()):,}" + (f": {files}" if files else "")
         if self.moved or self.to_move:
@@ -120,6 +125,7 @@ class Verdict:
             "adds_up": self.adds_up,
             "rows": self.rows,
             "thumbnails": self.thumbnails,
+            "retired": self.retired,
             "files": {
                 "done": files["classified"] + files["uncertain"],
                 "failed": files["failed"],
@@ -160,6 +166,7 @@ def verify(settings: Settings) -> Verdict:
                 verdict.thumbnail_faults.add(
                     f"row {identifier}: its thumbnail {thumbnail} is not there"
                 )
+        verdict.retired = journal.retired_thumbnails()
         verdict.to_move = journal.moves_waiting()
         for place in journal.all_moved():
             verdict.moved += 1
