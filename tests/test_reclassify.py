@@ -153,6 +153,8 @@ def test_a_journal_of_the_version_before_is_brought_up(project: Project) -> None
     """As an upgrade finds it: with what waits."""
     with sqlite3.connect(project.state / "journal.sqlite") as db:
         db.execute("ALTER TABLE arrivals DROP COLUMN anew")
+        db.execute("DROP TABLE moves")
+        db.execute("DROP TABLE retired")
         db.execute("PRAGMA user_version = 5")
     db.close()
     said = project.classifyd("status")
