@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from daemon.jobs import Job, Outcome
+from daemon.jobs import Job, Outcome, timestamp
 from daemon.journal import Journal, Published
 from daemon.results import ResultsFile
 from daemon.row import line
@@ -51,6 +51,7 @@ class Drain:
 
         Raises `OSError`, `sqlite3.Error` or `DaemonError` if it cannot go on.
         """
+        self._results.turn(timestamp()[: len("2026-12")])
         for batch in self._pool.collect(now):
             if not self._finished:
                 self._note_at = now + NOTE_SECONDS

@@ -27,12 +27,14 @@ from daemon.census import Priority
 from daemon.errors import JournalDamagedError, JournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.moves import Moves, answered_by
+from daemon.parts import Parts
 from daemon.retired import Retired
 from daemon.row import Row, line
 
 PATHS_A_QUERY = 500  # a part of what SQLite allows
 AGAIN_AT_ONCE = 1000
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
+MAX_SEQ = (1 << 63) - 1
 NONE: frozenset[str] = frozenset()
 
 ARRIVE = (
@@ -74,7 +76,7 @@ def crc32(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-class Journal(Moves, Retired):
+class Journal(Moves, Parts, Retired):
     """An open journal. Several processes may have it open; one of them drains it."""
 
     def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
@@ -250,13 +252,14 @@ class Journal(Moves, Retired):
 
     # The receipt
 
-    def lines(self, after: int = 0) -> Iterator[Published]:
-        """The rows of results.csv, in order, from the one after number `after` on.
+    def lines(self, after: int = 0, upto: int | None = None) -> Iterator[Published]:
+        """The rows, in order, from the one after number `after` on; to the one with number `upto`.
 
         Raises `JournalDamagedError` at one that is not as it was written.
         """
-        query = "SELECT seq, line, crc FROM results WHERE seq > ? ORDER BY seq"
-        for seq, bytes_of_row, crc in self._db.execute(query, (after,)):
+        query = "SELECT seq, line, crc FROM results WHERE seq > ? AND seq <= ? ORDER BY seq"
+        last = MAX_SEQ if upto is None else upto
+        for seq, bytes_of_row, crc in self._db.execute(query, (after, last)):
             # One flipped bit makes a text of a BLOB.
             if not isinstance(bytes_of_row, bytes) or crc32(bytes_of_row) != crc:
                 raise JournalDamagedError(self._file, f"row {seq} is not as it was written")

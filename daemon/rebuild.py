@@ -17,6 +17,7 @@ from daemon.errors import JournalDamagedError, JournalError, OldJournalError, St
 from daemon.journal import Journal
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.results import LINES_LOST, first_unknown, open_results
+from daemon.rotation import is_same, part_files
 from daemon.row import HEADER, Row, is_ours, parsed, unescape
 from daemon.service import locked
 from daemon.settings import Settings
@@ -48,7 +49,8 @@ def rebuild(settings: Settings) -> Rebuilt:
     """
     state = settings.state
     with locked(settings, "rebuild"), storing(state, settings.results):
-        if not (settings.results / RESULTS_NAME).exists():
+        parts = part_files(settings.results)
+        if not (settings.results / RESULTS_NAME).exists() and not parts:
             raise StorageError(
                 f"{settings.results / RESULTS_NAME}: is not there, and the journal is rebuilt from "
                 f"it. Put back a copy; or, to begin anew, move {state / FILE_NAME} elsewhere"
@@ -57,7 +59,14 @@ def rebuild(settings: Settings) -> Rebuilt:
         folders = _folders(state / FILE_NAME)
         with tempfile.TemporaryDirectory(dir=state, prefix=".rebuilding-") as draft:
             with closing(Journal.open(Path(draft))) as journal:
-                rows = journal.adopt(_rows(settings.results / RESULTS_NAME))
+                rows = 0
+                for part in parts:
+                    adopted = journal.adopt(_rows(part))
+                    rows += adopted
+                    if adopted:
+                        journal.note_part(part.name, is_closed=True)
+                if not any(is_same(part, settings.results / RESULTS_NAME) for part in parts):
+                    rows += journal.adopt(_rows(settings.results / RESULTS_NAME))
                 for folder in folders:
                     journal.note_folder(folder)
                 if any(value is not None for _, value in settings.retention):
@@ -117,6 +126,8 @@ def _folders(journal: Path) -> list[bytes]:
 
 def _rows(results: Path) -> Iterator[tuple[bytes, Row, bytes]]:
     """(path, row, line) of every whole line. Raises `StorageError` at one that is not ours."""
+    if not results.exists():
+        return  # it was about to begin anew
     with open_results(results) as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):

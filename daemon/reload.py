@@ -27,7 +27,7 @@ from daemon.watch import Watcher
 log = logging.getLogger(__name__)
 
 # What everything that is open stands on.
-NEED_RESTART = ("inbox", "results", "state", "metrics", "log_format")
+NEED_RESTART = ("inbox", "results", "state", "metrics", "log_format", "rotate")
 OF_MODEL = ("model", "model_sha256", "labels", "unknown")
 OF_WATCHER = ("extensions", "settle_seconds", "rescan_seconds", "watch", "poll_seconds")
 

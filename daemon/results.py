@@ -22,9 +22,11 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from classifier.durable import sync, sync_folder
+from classifier.durable import name_new, sync, sync_folder
 from daemon.errors import JournalError, StorageError
 from daemon.journal import Journal, Published
+from daemon.parts import Part
+from daemon.rotation import PART, begin_anew, free_name, is_same
 from daemon.row import HEADER, cells, is_ours, parsed, unescape
 
 log = logging.getLogger(__name__)
@@ -115,15 +117,19 @@ def id_of(line: bytes) -> str:
     return line.partition(b",")[0].decode(errors="replace")
 
 
-def compare(path: Path, journal: Journal) -> Agreement:
-    """Hold a results.csv against the journal, reading both as streams."""
-    expected = chain([Published(0, HEADER)], journal.lines())
+def compare(path: Path, journal: Journal, after: int = 0, upto: int | None = None) -> Agreement:
+    """Hold a file of rows against the journal, reading both as streams.
+
+    after, upto: the numbers of the last row before it and of its own last one; None: all there are.
+    """
+    expected = chain([Published(after, HEADER)], journal.lines(after, upto))
     synced = journal.synced()
-    safe = safe_seq = good = last_seq = 0
+    safe = good = 0
+    safe_seq = last_seq = after
     try:
         file = open_results(path)
     except FileNotFoundError:
-        return Agreement(0, 0, 0, 0, False, False, 0)
+        return Agreement(0, after, 0, 0, False, False, after)
     with file:
         size = os.fstat(file.fileno()).st_size
         for seq, line in expected:
@@ -133,7 +139,7 @@ def compare(path: Path, journal: Journal) -> Agreement:
                 return Agreement(safe, safe_seq, good, size, torn, False, last_seq)
             good += len(line)
             last_seq = seq
-            if 0 < seq <= synced:
+            if after < seq <= synced:
                 safe, safe_seq = good, seq
     return Agreement(safe, safe_seq, good, size, False, True, last_seq)
 
@@ -144,9 +150,11 @@ class ResultsFile:
     synced: the number of the last row in it that is known to be on the disk.
     """
 
-    def __init__(self, folder: Path, journal: Journal) -> None:
-        """Raises what `mend` does."""
+    def __init__(self, folder: Path, journal: Journal, *, monthly: bool = False) -> None:
+        """monthly: whether the file begins anew with every month. Raises what `mend` does."""
         self._path = folder / FILE_NAME
+        self._monthly = monthly
+        self._month = ""  # when that was looked at
         self._journal = journal
         self._fd = -1
         self._size = 0
@@ -181,60 +189,123 @@ class ResultsFile:
         `JournalError` if it is older or damaged: then the file is as it was.
         """
         self.close()
-        agreement = compare(self._path, self._journal)
-        if agreement.size > len(HEADER) and not self._journal.results():
-            raise StorageError(
-                f"{self._path} has rows, and the journal has none: it is not the journal of these "
-                "results. Put the state folder back, or make a journal from the results with "
-                "`classifyd rebuild`, or move the results elsewhere"
-            )
-        for _ in self._journal.lines(agreement.last_seq):
-            pass  # what is to be written is sound to the end, before anything is cut for it
-        if agreement.size > agreement.good and not agreement.rest_is_torn:
-            self._refuse_if_newer(agreement.good)
-            self._set_aside()
+        self._mend_parts()
         last = self._journal.results()
-        if not agreement.exact or agreement.safe < agreement.good:
-            # Until the sync below, no row after that is known to be on the disk any more.
-            self._journal.unsync(agreement.safe_seq)
-            self._write_from(agreement)
-        if agreement.size == 0:
-            sync_folder(self._path.parent)  # else the name could be lost in a power cut
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._size = os.fstat(self._fd).st_size
+        self._mend(self._path, self._journal.last_part(), None)
+        self._open()
         self.synced = last
         self._journal.note_synced(last)
 
-    def _refuse_if_newer(self, start: int) -> None:
+    def turn(self, month: str) -> None:
+        """Begin a new file if the rows of the present one are of an earlier month.
+
+        month: as 2026-12. Raises what `mend` does.
+        """
+        if not self._monthly or month == self._month:
+            return
+        self._month = month
+        before = self._journal.open_month()
+        if not before or before >= month:
+            return
+        if not self._intact():
+            self.mend()
+        self._journal.note_part(self._free_name(before))
+        self.close()
+        self._close_part(self._journal.parts()[-1])
+        self._open()
+        log.info("%s begins anew; the rows so far are in %s",
+                 self._path, self._journal.parts()[-1].name)  # fmt: skip
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._size = os.fstat(self._fd).st_size
+
+    def _mend_parts(self) -> None:
+        """Make the files of closed months agree, and bring a change of months to its end.
+
+        One that is not there any more was taken away, and stays away.
+        """
+        for part in self._journal.parts():
+            path = self._path.with_name(part.name)
+            if not part.is_closed:
+                self._close_part(part)
+            elif is_same(path, self._path):  # after a rebuild
+                begin_anew(self._path)
+            elif path.exists():
+                self._mend(path, part.after, part.last)
+
+    def _close_part(self, part: Part) -> None:
+        path = self._path.with_name(part.name)
+        if is_same(path, self._path):
+            begin_anew(self._path)
+        elif compare(path, self._journal, part.after, part.last).exact:
+            pass  # and results.csv, if it is not there, is made
+        elif os.path.lexists(path):
+            other = self._free_name(PART.fullmatch(part.name)[1])  # type: ignore[index]
+            self._journal.rename_part(part.name, other)
+            self._close_part(part._replace(name=other))
+            return
+        else:
+            self._mend(self._path, part.after, part.last)
+            name_new(self._path, path)
+            begin_anew(self._path)
+        self._journal.note_closed(part.name)
+
+    def _free_name(self, month: str) -> str:
+        taken = [part.name for part in self._journal.parts()]
+        return free_name(self._path.parent, month, taken)
+
+    def _mend(self, path: Path, after: int, upto: int | None) -> None:
+        """`mend` of one file, which holds the rows after a number, up to one."""
+        agreement = compare(path, self._journal, after, upto)
+        if agreement.size > len(HEADER) and not self._journal.results():
+            raise StorageError(
+                f"{path} has rows, and the journal has none: it is not the journal of these "
+                "results. Put the state folder back, or make a journal from the results with "
+                "`classifyd rebuild`, or move the results elsewhere"
+            )
+        for _ in self._journal.lines(agreement.last_seq, upto):
+            pass  # what is to be written is sound to the end, before anything is cut for it
+        if agreement.size > agreement.good and not agreement.rest_is_torn:
+            self._refuse_if_newer(path, agreement.good)
+            self._set_aside(path)
+        if not agreement.exact or agreement.safe < agreement.good:
+            # Until the sync below, no row after that is known to be on the disk any more.
+            self._journal.unsync(agreement.safe_seq)
+            self._write_from(path, agreement, upto)
+        if agreement.size == 0:
+            sync_folder(path.parent)  # else the name could be lost in a power cut
+
+    def _refuse_if_newer(self, path: Path, start: int) -> None:
         """A row that was read must not go, even if the journal knows nothing of it."""
-        if line := first_unknown(self._path, self._journal, start):
+        if line := first_unknown(path, self._journal, start):
             raise JournalError(
-                f"{self._path} has rows that the journal does not know, such as {id_of(line)}: the "
+                f"{path} has rows that the journal does not know, such as {id_of(line)}: the "
                 "journal is older, from a backup perhaps, or it was damaged. Put the right state "
                 "folder back, or make a journal from results.csv with `classifyd rebuild`"
             )
 
-    def _write_from(self, agreement: Agreement) -> None:
+    def _write_from(self, path: Path, agreement: Agreement, upto: int | None) -> None:
         """Write what is wrong or missing, and anew what may not be on the disk."""
         # Not to append: the rows that are right already are written over themselves.
         missing = 0
-        self._path.touch()
-        with self._path.open("r+b") as file:
+        path.touch()
+        with path.open("r+b") as file:
             if not agreement.exact:
                 file.truncate(agreement.good)
             file.seek(agreement.safe)
             if not agreement.safe:
                 file.write(HEADER)
-            for seq, line in self._journal.lines(agreement.safe_seq):
+            for seq, line in self._journal.lines(agreement.safe_seq, upto):
                 file.write(line)
                 missing += seq > agreement.last_seq
             file.flush()
-            sync(file.fileno(), self._path)
+            sync(file.fileno(), path)
         cut = agreement.size - agreement.good
         if missing or cut:
             log.warning(
                 "mended %s: kept %d bytes, cut %d, wrote %d lines",
-                self._path, agreement.good, cut, missing,
+                path, agreement.good, cut, missing,
             )  # fmt: skip
 
     def close(self) -> None:
@@ -250,11 +321,11 @@ class ResultsFile:
             return False
         return os.path.samestat(there, ours) and ours.st_size == self._size
 
-    def _set_aside(self) -> None:
+    def _set_aside(self, path: Path) -> None:
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")
-        aside = self._path.with_name(f"{FILE_NAME}.damaged-{stamp}")
+        aside = path.with_name(f"{path.name}.damaged-{stamp}")
         try:
-            with self._path.open("rb") as damaged, aside.open("xb") as kept:
+            with path.open("rb") as damaged, aside.open("xb") as kept:
                 shutil.copyfileobj(damaged, kept)
                 kept.flush()
                 sync(kept.fileno(), aside)
@@ -263,4 +334,4 @@ class ResultsFile:
             raise
         sync_folder(aside.parent)
         log.warning("%s is not as the journal has it; what was there is kept as %s",
-                    self._path, aside.name)  # fmt: skip
+                    path, aside.name)  # fmt: skip

@@ -15,6 +15,11 @@ CREATE TABLE moves (               -- images that belong elsewhere once they are
     back INTEGER NOT NULL,         -- 1: to where it was, under the name that is given
     state INTEGER NOT NULL         -- 0 waits, 1 has begun, 2 is done
 );
+CREATE TABLE parts (               -- what results.csv was before, a file for each closed month
+    name TEXT PRIMARY KEY,
+    last INTEGER NOT NULL UNIQUE,  -- the number of its last row
+    closed INTEGER NOT NULL        -- 1: the file has that name
+);
 CREATE TABLE retired (             -- thumbnails of rows up to a number
     upto INTEGER NOT NULL,         -- may be deleted
     deleted INTEGER NOT NULL       -- are

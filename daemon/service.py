@@ -103,7 +103,9 @@ def opened(
     ):
         journal.examine(given_up=given_up)
         journal.sorting = settings.sorting
-        with closing(ResultsFile(settings.results, journal)) as results:
+        with closing(
+            ResultsFile(settings.results, journal, monthly=settings.rotate == "monthly")
+        ) as results:
             drain = Drain(journal, results, pool, pace_of(settings))
             vitals.serve(pool, drain)
             try:

@@ -109,6 +109,7 @@ class Settings(_Section):
     thumbnails: Thumbnails = Thumbnails()
     after: After = After()
     retention: Retention = Retention()
+    rotate: Literal["never", "monthly"] = "never"
     extensions: Annotated[
         tuple[Annotated[str, AfterValidator(_extension)], ...], Field(min_length=1, strict=False)
     ] = ("jpg", "jpeg", "png", "webp", "bmp")

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from classifier.read import Signature
 from daemon.census import PENDING
@@ -47,6 +47,13 @@ class Faults:
         if self.count <= MAX_NAMED:
             self.named.append(sentence)
 
+    def __iadd__(self, others: Faults) -> Self:
+        for sentence in others.named:
+            self.add(sentence)
+        self.count += others.count - len(others.named)
+        self.journal_is_behind |= others.journal_is_behind
+        return self
+
     def lines(self) -> Iterator[str]:
         for sentence in self.named:
             yield f"fault      {sentence}"
@@ -69,6 +76,7 @@ class Verdict:
     moved: int = 0  # images, to where they belong
     moved_on: int = 0  # of those, somebody has taken so many from there
     to_move: int = 0
+    away: list[str] = field(default_factory=list)  # files of closed months that were taken away
     unseen: bytes | None = None  # an example of a file that never came into the queue
 
     @property
@@ -93,6 +101,8 @@ class Verdict:
         )
         files = ", ".join(f"{count:,} {state}" for state, count in sorted(self.files.items()))
         yield f"files      {sum(self.files.values()):,}" + (f": {files}" if files else "")
+        if self.away:
+            yield f"taken away {', '.join(self.away)}: the rows of these months are not looked at"
         if self.moved or self.to_move:
             yield (
                 f"moved      {self.moved:,}, of which {self.moved_on:,} are not there any more; "
@@ -166,6 +176,11 @@ def verify(settings: Settings) -> Verdict:
                 verdict.thumbnail_faults.add(
                     f"row {identifier}: its thumbnail {thumbnail} is not there"
                 )
+        verdict.away = [
+            part.name
+            for part in journal.parts()
+            if part.is_closed and not (settings.results / part.name).exists()
+        ]
         verdict.retired = journal.retired_thumbnails()
         verdict.to_move = journal.moves_waiting()
         for place in journal.all_moved():
@@ -180,29 +195,37 @@ def _row_faults_that_stay(settings: Settings, journal: Journal, upto: int) -> Fa
     deadline = time.monotonic() + LAG_SECONDS
     while True:
         at_work = holder(settings.state) is not None
-        faults = row_faults(settings.results / FILE_NAME, journal, upto)
+        faults = Faults()
+        for part in journal.parts():
+            path = settings.results / part.name
+            if path.exists() or not part.is_closed:
+                faults += row_faults(path, journal, part.last, part.after, part.last)
+        faults += row_faults(settings.results / FILE_NAME, journal, upto, journal.last_part())
         if not faults.count or not at_work or time.monotonic() > deadline:
             return faults
         time.sleep(0.2)
 
 
-def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
+def row_faults(
+    path: Path, journal: Journal, upto: int, after: int = 0, last: int | None = None
+) -> Faults:
     """Every row that is missing, changed, or not ours, in the order of the file.
 
     upto: the number of the last row that has to be there; what comes after it may be on its way.
+    after, last: those of the last row before this file, and of its own last one.
     """
     faults = Faults()
     try:
         file = open_results(path)
     except FileNotFoundError:
-        if upto:
+        if upto > after:
             faults.add(f"{path} is not there")
         return faults
     with file:
         # First the size, then the journal's snapshot: up to there, the file holds no row that the
         # snapshot does not.
         size = os.fstat(file.fileno()).st_size
-        expected = journal.lines()
+        expected = journal.lines(after, last)
         awaited = next(expected, None)
         strangers = Strangers(journal)
         for number, line in enumerate(_lines(file, size), 1):
@@ -228,6 +251,8 @@ def row_faults(path: Path, journal: Journal, upto: int) -> Faults:
                     faults.journal_is_behind = True
                 else:
                     faults.add(f"{path}:{number}: a line that classifyd did not write")
+            elif seq <= after or (last is not None and seq > last):
+                faults.add(f"{path}:{number}: row {id_of(line)} belongs into another file")
             elif awaited is None or seq < awaited.seq:
                 faults.add(f"{path}:{number}: row {id_of(line)} stands there again")
             else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deaths import Death, DiedError
 from sorting_bench import Bench
 
 from daemon import inside, moving
@@ -219,29 +220,6 @@ def test_only_files_of_the_inbox_are_moved(bench: Bench, tmp_path: Path) -> None
     bench.done(other)
     bench.sort()
     assert other.exists()
-
-
-class DiedError(BaseException):
-    """The process would be dead."""
-
-
-class Death:
-    """Functions that end it when one of them is called for the n-th time, before or after."""
-
-    def __init__(self, at: int, *, before: bool) -> None:
-        self._left, self._before = at, before
-
-    def wrap(self, function: Callable[..., object]) -> Callable[..., object]:
-        def dying(*arguments: object, **named: object) -> object:
-            self._left -= 1
-            if self._left == 0 and self._before:
-                raise DiedError
-            value = function(*arguments, **named)
-            if self._left == 0:
-                raise DiedError
-            return value
-
-        return dying
 
 
 STEPS = (
