@@ -264,21 +264,21 @@ def _go_on(soak: Soak, seconds: float, pause: float | None) -> None:
 
 
 def _judged(samples: list[list[Sample]], warm_up: float) -> tuple[list[list[str]], bool]:
-    """A table, and whether all is flat. warm_up: the share of the samples that is left out."""
+    """A table, and whether all is flat. warm_up: the share of the samples that is left out.
+
+    Of workers, the highest counts: the first large batch takes memory that is kept, and how many of
+    them have met one yet, of workers that faults replace all the time, is a matter of chance.
+    """
     later = samples[int(len(samples) * warm_up) :]
     quarter = max(1, len(later) // 4)
     table, flat = [], True
-    for kind in ("main", "worker"):
-        means = []
+    for kind, middle in (("main", statistics.mean), ("worker", max)):
+        found = []
         for part in (later[:quarter], later[-quarter:]):
             of_kind = [one for moment in part for one in moment if one.kind == kind]
-            means.append(
-                (
-                    statistics.mean(one.kilobytes for one in of_kind),
-                    statistics.mean(one.files for one in of_kind),
-                )
-            )
-        (before, files_before), (after, files_after) = means
+            sizes, files = (one.kilobytes for one in of_kind), (one.files for one in of_kind)
+            found.append((middle(sizes), middle(files)))
+        (before, files_before), (after, files_after) = found
         flat = flat and after <= FLAT * before and files_after <= files_before + FEW
         table.append(
             [
