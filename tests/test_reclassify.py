@@ -155,6 +155,7 @@ def test_a_journal_of_the_version_before_is_brought_up(project: Project) -> None
         db.execute("ALTER TABLE arrivals DROP COLUMN anew")
         db.execute("DROP TABLE moves")
         db.execute("DROP TABLE retired")
+        db.execute("DROP TABLE parts")
         db.execute("PRAGMA user_version = 5")
     db.close()
     said = project.classifyd("status")
