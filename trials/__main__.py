@@ -30,7 +30,7 @@ NAMES = (
     "killed", "kill_points", "power_loss", "full_disk", "failed_fsync", "overflow", "prefixes",
     "corruption", "bombs", "guilty", "fuzzing", "names", "evil_models", "two_at_once",
     "link_swap", "agreement", "own_classes", "training_memory",
-    "many_rows", "reloads", "shares", "soak",
+    "many_rows", "reloads", "shares", "moves", "soak",
 )  # fmt: skip
 
 INTRODUCTION = """# Trials

@@ -34,6 +34,12 @@ MEND = (
     "mend:before", "mend:before-set-aside", "mend:set-aside", "mend:truncated", "mend:torn",
     "mend:before-fsync", "mend:after-fsync", "mend:after",
 )  # fmt: skip
+# Reached only if images are moved when they are done; the copies only on another file system.
+MOVE = (
+    "begin_moves:before", "begin_moves:after", "carry:before", "carry:after", "sync_target:before",
+    "take_away:before", "take_away:after", "sync_source:after", "end_moves:before",
+    "end_moves:after",
+)  # fmt: skip
 
 _armed, _left = "", 0
 _steps: list[str] = []  # that are gone through now, the innermost last
@@ -145,7 +151,7 @@ class _Connection:
 
 
 def _instrument_main() -> None:
-    from daemon import results
+    from daemon import moving, results
     from daemon.journal import Journal
     from daemon.pool import Pool
 
@@ -158,8 +164,10 @@ def _instrument_main() -> None:
         return journal
 
     Journal.open = opened  # type: ignore[method-assign]
-    for name in ("examine", "enqueue", "claim", "finish"):
+    for name in ("examine", "enqueue", "claim", "finish", "begin_moves", "end_moves"):
         _wrap(Journal, name, name)
+    for name in ("carry", "sync_target", "take_away", "sync_source"):
+        _wrap(moving, name, name)
     _wrap(Pool, "submit", "submit")
     _wrap(results.ResultsFile, "append", "append")
     _wrap(results.ResultsFile, "mend", "mend")

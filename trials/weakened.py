@@ -121,6 +121,41 @@ def all_is_kept() -> None:
     Drain.tick = keeping  # type: ignore[method-assign]
 
 
+def moves_are_not_noted() -> None:
+    """The name that an image gets is in the journal only once it has got it."""
+    from daemon.journal import Journal
+    from daemon.moves import Move
+
+    begin, end = Journal.begin_moves, Journal.end_moves
+
+    def nothing(self: Journal, moves: Sequence[Move]) -> None:  # noqa: ARG001
+        return
+
+    def afterwards(self: Journal, done: Sequence[Move], *rest: Any) -> None:
+        begin(self, done)
+        end(self, done, *rest)
+
+    Journal.begin_moves = nothing  # type: ignore[method-assign]
+    Journal.end_moves = afterwards  # type: ignore[method-assign]
+
+
+def moves_replace() -> None:
+    """An image is renamed into its folder, whatever has that name there."""
+    from daemon import moving
+    from daemon.moves import Move
+
+    def chosen(move: Move, hands: moving.Hands, taken: set[bytes]) -> Move:  # noqa: ARG001
+        inode = os.stat(move.file, dir_fd=hands.source(move)).st_ino
+        hands.target(move)
+        return move._replace(name=move.file, inode=inode)
+
+    def rename(near: int, old: bytes, far: int, new: bytes) -> bool:
+        os.rename(old, new, src_dir_fd=near, dst_dir_fd=far)
+        return True
+
+    moving.chosen, moving.rename_new = chosen, rename
+
+
 GUARDS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -129,6 +164,8 @@ GUARDS: dict[str, Callable[[], None]] = {
         published_before_journalled,
         commits_are_not_synced,
         journal_is_not_examined,
+        moves_are_not_noted,
+        moves_replace,
         all_is_kept,
     )
 }
