@@ -20,7 +20,14 @@ pytestmark = [
 ]
 PAGE = ROOT / "docs/OPERATING.md"
 # Those of a block without a language are given to make outside of the container, or at its boot.
-BLOCKS = re.findall(r"```(?:sh)?\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+# Others (yaml, ini) are no commands.
+BLOCKS = [
+    text
+    for language, text in re.findall(
+        r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    if language in ("", "sh")
+]
 
 
 @pytest.fixture(scope="module")
