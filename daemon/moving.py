@@ -287,14 +287,14 @@ def _write_note(move: Move, far: int) -> None:
 
 
 def _mend_aside(move: Move, near: int, far: int, name: bytes) -> None:
-    """A source that was put aside is deleted, if it is the file that was copied, and the copy is
-    there. Else it gets its name back."""
+    """A source that was put aside is deleted, if a copy of just its bytes is there. Else it gets
+    its name back."""
     aside = look(near, _aside(move))
     if aside is None:
         return
     there = look(far, move.name)
     if (
-        _is_same(aside, move)
+        stat.S_ISREG(aside.st_mode)
         and there is not None
         and (os.path.samestat(there, aside) or same_bytes(near, _aside(move), far, move.name))
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -17,7 +18,9 @@ from daemon_process import Project, wait_for
 from sorting_bench import Bench
 
 from classifier.read import Signature
+from daemon.census import Priority
 from daemon.errors import SettingsError
+from daemon.jobs import Outcome, Sighting
 from daemon.journal import Journal
 from daemon.moves import Back
 from daemon.schema import SCHEMA, TABLES_OF_6
@@ -118,6 +121,25 @@ def test_what_is_put_back_does_not_replace_what_came_since(bench: Bench) -> None
     assert set(bench.files) == {"inbox/a.jpg"}
     (job,) = bench.journal.claim(10, ())
     assert (job.attempt, job.known) == (1, frozenset())
+
+
+def test_what_is_to_be_tried_again_is_not_moved_before(bench: Bench) -> None:
+    """A job in hand ends while another one of the same image waits."""
+    sorting, bench.journal.sorting = bench.journal.sorting, None
+    path = bench.came("a.jpg")
+    bench.journal.sorting = sorting
+    sighting = Sighting(bytes(path), Signature.of(path.stat()), len(bytes(bench.inbox)))
+    bench.journal.enqueue_again([sighting])
+    (job,) = bench.journal.claim(10, ())
+    bench.journal.enqueue([sighting._replace(signature=Signature(1, 1, 1))], Priority.LIVE)
+    bench.journal.finish([Outcome(job, sha256=hashlib.sha256(b"an image").hexdigest())], 0)
+    bench.sort()
+    assert path.exists()
+    (job,) = bench.journal.claim(10, ())
+    job = job._replace(signature=sighting.signature)
+    bench.journal.finish([Outcome(job, sha256=hashlib.sha256(b"an image").hexdigest())], 0)
+    bench.sort()
+    assert not path.exists()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,7 +14,8 @@ from deaths import Death, DiedError
 from sorting_bench import Bench
 
 from daemon import inside, moving
-from daemon.sorting import Answered, Template, folder_name
+from daemon.sorter import Sorter
+from daemon.sorting import Answered, Sorting, Template, folder_name
 
 SHM = Path("/dev/shm")
 
@@ -211,6 +213,63 @@ def test_a_folder_that_may_not_be_written(bench: Bench) -> None:
     bench.sort()
     assert (bench.to / "cat/a.jpg").exists()
     assert bench.trouble == ""
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_an_inbox_that_may_only_be_read(
+    ways: Bench, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root may write anywhere, the system's answer is played."""
+    path = ways.came("a.jpg")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_, **__: False)
+        ways.sort()
+    assert set(ways.files) == {"inbox/a.jpg"}
+    assert "inbox/a.jpg could not be moved" in ways.trouble
+    with monkeypatch.context() as patch:  # it says so only when the source is to go
+        patch.setattr(os, "rename", refuse)
+        patch.setattr(moving, "rename_new", lambda *a: a[0] == a[2] and inside.rename_new(*a))
+        ways.sort()
+    assert set(ways.files) == {"inbox/a.jpg"}
+    assert path.exists()
+    ways.sort()
+    if path.exists():  # a link has changed how it looks, so it is seen again
+        assert ways.done(path) is None
+        ways.sort()
+    assert set(ways.files) == {"sorted/cat/a.jpg"}
+    assert ways.trouble == ""
+
+
+def test_a_copy_that_somebody_changed_is_no_copy(
+    bench: Bench, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the source is not deleted."""
+    bench.journal.sorting = Sorting(bytes(bench.inbox), f"{elsewhere}/{{label}}", "/failed")
+    path = bench.came("a.jpg")
+    take_away = moving.take_away
+
+    def late(move: moving.Move, hands: moving.Hands) -> None:
+        (elsewhere / "cat/a.jpg").write_bytes(b"AN IMAGE")
+        take_away(move, hands)
+
+    monkeypatch.setattr(moving, "take_away", late)
+    bench.sort()
+    assert path.read_bytes() == b"an image"
+
+
+def test_nothing_is_moved_before_its_row_is_safe(bench: Bench) -> None:
+    synced = 0
+    bench.sorter = Sorter(bench.journal, bench.troubles, lambda: synced)
+    first, second = bench.came("a.jpg"), bench.came("b.jpg")
+    bench.sort()
+    assert (first.exists(), second.exists()) == (True, True)
+    synced = 1
+    bench.sort()
+    assert (first.exists(), second.exists()) == (False, True)
 
 
 def test_only_files_of_the_inbox_are_moved(bench: Bench, tmp_path: Path) -> None:
