@@ -31,6 +31,8 @@ def lines(settings: Settings) -> Iterator[str]:
     yield f"unknown    {_unknown(contract, asked=settings.unknown)}"
     yield f"runs on    {'LiteRT' if program.litert else 'Keras'}: {program.note}"
     yield f"workers    {settings.worker_count}"
+    if settings.after.do == "move":
+        yield "after      moved to {to}, what has failed to {failed_to}".format_map(settings.ways)
     yield "The configuration is right."
 
 

@@ -66,6 +66,23 @@ def test_killed_again_and_again_every_file_is_in_one_place(
     assert "60, of which 0 are not there" in project.classifyd("verify").stdout
 
 
+def test_it_takes_hold_with_a_reload(project: Project, draw_image: DrawImage) -> None:
+    project.configure()
+    with project.started("run") as daemon:
+        kept = draw_image(project.inbox / "kept.jpg", 1)
+        project.wait_for_rows(1)
+        project.configure(after=MOVE)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.says("changed: after")
+        moved = draw_image(project.inbox / "moved.jpg", 2)
+        wait_for(lambda: not moved.exists(), "it was moved")
+        assert kept.exists()
+        assert daemon.stop() == 0
+    project.check_rows(2)
+    checked = project.classifyd("check").stdout
+    assert f"after      moved to {project.folder}/sorted/{{label}}, what" in checked
+
+
 def test_where_it_is_and_how_it_is_tried_again(project: Project, draw_image: DrawImage) -> None:
     cat = draw_image(project.inbox / "cat.jpg", 1)
     bad = project.inbox / "bad.jpg"

@@ -146,7 +146,7 @@ def _control(work: Path, disk: Path, patch: str, what: str) -> str:
     try:
         trial(Sorted(work / patch, disk / f"to_{patch}"), 60, 1, SEED, [patch], COPIED)
     except BrokenPromiseError as error:
-        return f"{what}: {error}"
+        return f"{what}: {str(error).replace(str(work), '')}"
     raise AssertionError(f"the control held: {what}, and nothing was noticed")
 
 
