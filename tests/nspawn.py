@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from daemon_process import SECONDS, children, wait_for
@@ -83,11 +84,9 @@ class Container:
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_SECCOMP": "1"},
             )  # fmt: skip
-        wait_for(
-            lambda: self._ended() or children(self._process.pid), "the container's first process"
-        )  # type: ignore[union-attr]
+        wait_for(lambda: self._ended() or self._first(), "the container's first process")
         assert not self._ended(), self.console
-        (self._leader,) = children(self._process.pid)
+        self._leader = self._first()
         wait_for(
             lambda: (
                 self.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
@@ -127,11 +126,24 @@ class Container:
 
     def end(self) -> None:
         if self._process is not None and not self._ended():
-            self.cut_power()
+            self._process.kill()  # and with it all that is in there
+            self._process.wait(SECONDS)
 
     @property
     def console(self) -> str:
         return self._console.read_text(errors="replace")
+
+    def _first(self) -> int:
+        """The process that is number 1 in there; 0 before there is one. systemd-nspawn has it
+        started by another one, which ends."""
+        assert self._process is not None
+        for child in children(self._process.pid):
+            with suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{child}/status").read_text().splitlines()
+                numbers = next(line for line in lines if line.startswith("NSpid:")).split()
+                if numbers[2:] == ["1"]:
+                    return child
+        return 0
 
     def _ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
