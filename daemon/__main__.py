@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from daemon.notify import notify
 from daemon.row import escape, shown
 
 if TYPE_CHECKING:
+    from daemon.places import Places
     from daemon.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -144,17 +146,31 @@ def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     return EXIT_FAILED
 
 
-def _status(settings: Settings, arguments: argparse.Namespace) -> int:
+def _places(config: Path) -> Places:
+    """For looking on. What was found right once is not checked again while it is in use."""
+    from daemon.lock import holder
+    from daemon.places import places
+
+    found = places(config)
+    with suppress(OSError):  # which `status` has to say more of
+        if found and holder(found.state):
+            return found
+    from daemon.settings import load
+
+    return load(config, need_inbox=False, writes=False).places
+
+
+def _status(places: Places, arguments: argparse.Namespace) -> int:
     from daemon.status import check, lines, to_json
 
     if arguments.check:
-        level, told = check(settings)
+        level, told = check(places)
         print(*told, sep="\n")
         return level
     if arguments.json:
-        print(json.dumps(to_json(settings), indent=1))
+        print(json.dumps(to_json(places), indent=1))
     else:
-        print(*lines(settings), sep="\n")
+        print(*lines(places), sep="\n")
     return 0
 
 
@@ -217,7 +233,6 @@ def _check(settings: Settings, arguments: argparse.Namespace) -> int:  # noqa: A
 COMMANDS = {
     "run": _run,
     "backfill": _backfill,
-    "status": _status,
     "verify": _verify,
     "retry": _retry,
     "reclassify": _reclassify,
@@ -226,7 +241,7 @@ COMMANDS = {
     "check": _check,
 }
 NEED_INBOX = ("run", "check")
-LOOK_ON = ("status", "where")  # also as a user who may write nothing
+LOOK_ON = ("where",)  # also as a user who may write nothing
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -257,18 +272,24 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_CRITICAL if is_bad else EXIT_UNKNOWN
 
     try:
-        from daemon.settings import load
         from daemon.storage import storing
 
-        settings = load(
-            arguments.config,
-            need_inbox=arguments.command in NEED_INBOX,
-            writes=arguments.command not in LOOK_ON,
-        )
-        form = settings.log_format
-        logs.set_up(form, settings.log_level)
-        with storing(settings.state, settings.results):
-            code = COMMANDS[arguments.command](settings, arguments)
+        if arguments.command == "status":
+            places = _places(arguments.config)
+            with storing(places.state, places.results):
+                code = _status(places, arguments)
+        else:
+            from daemon.settings import load
+
+            settings = load(
+                arguments.config,
+                need_inbox=arguments.command in NEED_INBOX,
+                writes=arguments.command not in LOOK_ON,
+            )
+            form = settings.log_format
+            logs.set_up(form, settings.log_level)
+            with storing(settings.state, settings.results):
+                code = COMMANDS[arguments.command](settings, arguments)
         if sys.stdout is not None:  # as with `>&-`
             sys.stdout.flush()  # here, where a reader that went away is still understood
         return code

@@ -21,11 +21,12 @@ from daemon.access import denied
 from daemon.document import Place, read
 from daemon.errors import SettingsError
 from daemon.folders import is_among_thumbnails
+from daemon.places import DEFAULT_MODEL, Places
+from daemon.places import absolute as absolute_place
 from daemon.row import THUMBNAILS
 from daemon.sorting import Sorting, Template, absolute
 
 DEFAULT_PATH = Path("config.yaml")
-DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "image_classifier.keras"
 
 
 def _extension(text: str) -> str:
@@ -139,6 +140,11 @@ class Settings(_Section):
         return self
 
     @property
+    def places(self) -> Places:
+        """Where everything is."""
+        return Places(self.inbox, self.results, self.state, self.model, self.model_sha256)
+
+    @property
     def ways(self) -> dict[str, str]:
         """The templates of `after:`, absolute, by their key."""
         texts = {"to": self.after.to, "failed_to": self.after.failed_to}
@@ -171,7 +177,7 @@ def load(path: Path, *, need_inbox: bool = True, writes: bool = True) -> Setting
         if isinstance(text := values.get(key), str):
             values[key] = Path(text)
             try:
-                values[key] = paths[key] = _absolute(text, path.absolute().parent)
+                values[key] = paths[key] = absolute_place(text, path.absolute().parent)
             except ValueError as error:
                 mistakes.append((lines.get((key,), 1), f"{key}: {error}; found {text!r}"))
     mistakes += [
@@ -191,15 +197,6 @@ def load(path: Path, *, need_inbox: bool = True, writes: bool = True) -> Setting
         listed = "\n".join(f"{path}:{line}: {what}" for line, what in sorted(mistakes))
         raise SettingsError(listed)
     return settings
-
-
-def _absolute(text: str, base: Path) -> Path:
-    if "\0" in text:
-        raise ValueError("no path can hold a NUL")
-    try:
-        return Path(os.path.normpath(base / Path(text).expanduser()))
-    except RuntimeError:
-        raise ValueError("there is no user of this name") from None
 
 
 def _wrong_folders(

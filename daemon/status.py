@@ -15,9 +15,9 @@ from classifier.contract import Contract
 from classifier.errors import ModelError
 from daemon.facts import Facts, Queue, gather
 from daemon.health import NOT_RUNNING, Level, ended, level, problems
+from daemon.places import Places
 from daemon.results import FILE_NAME as RESULTS_NAME
 from daemon.row import escape, shown, word
-from daemon.settings import Settings
 from daemon.troubles import Kind
 from daemon.worth import worth
 
@@ -25,14 +25,14 @@ MAX_REASONS = 20
 PAUSING = (Kind.DISK_FULL, Kind.NOT_CONFIRMED)  # it goes on by itself
 
 
-def gathered(settings: Settings) -> Facts:
+def gathered(places: Places) -> Facts:
     """What there is to know now. Raises what `gather` does."""
-    return gather(settings.state, settings.results, settings.inbox, time.time())
+    return gather(places.state, places.results, places.inbox, time.time())
 
 
-def lines(settings: Settings) -> Iterator[str]:
+def lines(places: Places) -> Iterator[str]:
     """The report, line by line."""
-    facts = gathered(settings)
+    facts = gathered(places)
     yield f"running    {facts.holder or 'no'}"
     if facts.holder is None and facts.record is not None:
         yield f"ended      {ended(facts.record, facts.boot)}"
@@ -42,17 +42,17 @@ def lines(settings: Settings) -> Iterator[str]:
             yield f"paused     {since}{problem.text}; it goes on by itself"
         elif problem.kind != NOT_RUNNING:
             yield f"trouble    {problem.kind}: {since}{problem.text}"
-    for model in _models(settings, facts.holder.model if facts.holder else ""):
+    for model in _models(places, facts.holder.model if facts.holder else ""):
         yield f"{model.role:<10} {model.told}"
-    yield f"inbox      {settings.inbox}"
+    yield f"inbox      {places.inbox}"
     if facts.record_is_current and facts.record and facts.record.watching:
         why = f" ({facts.record.watching_why})" if facts.record.watching_why else ""
         yield f"watching   by {facts.record.watching}{why}"
     if facts.queue is None:
         why = facts.unread and f"cannot be counted: {facts.unread}"
-        yield f"rows       {why or f'none: nothing was classified yet into {settings.results}'}"
+        yield f"rows       {why or f'none: nothing was classified yet into {places.results}'}"
     else:
-        yield f"results    {settings.results / RESULTS_NAME}"
+        yield f"results    {places.results / RESULTS_NAME}"
         yield from _rows(facts, facts.queue)
     for disk in facts.disks:
         yield f"disk       {_size(disk.free)} of {_size(disk.total)} left for {disk.folder}"
@@ -91,9 +91,9 @@ def _rows(facts: Facts, queue: Queue) -> Iterator[str]:
         yield f"backfilled {escape(folder)}"
 
 
-def to_json(settings: Settings) -> dict[str, Any]:
+def to_json(places: Places) -> dict[str, Any]:
     """The same for other programs. Times are UTC, ISO 8601; sizes are bytes."""
-    facts = gathered(settings)
+    facts = gathered(places)
     found, queue = problems(facts), facts.queue
     record = facts.record if facts.record_is_current or not facts.holder else None
     running = facts.holder and {
@@ -119,10 +119,10 @@ def to_json(settings: Settings) -> dict[str, Any]:
         ],
         "models": [
             {"role": model.role, "digest": model.digest or None, "told": model.told}
-            for model in _models(settings, facts.holder.model if facts.holder else "")
+            for model in _models(places, facts.holder.model if facts.holder else "")
         ],
-        "inbox": shown(str(settings.inbox)),
-        "results": shown(str(settings.results / RESULTS_NAME)),
+        "inbox": shown(str(places.inbox)),
+        "results": shown(str(places.results / RESULTS_NAME)),
         "queue": None if queue is None else {
             "rows": queue.rows,
             "today": queue.today,
@@ -150,9 +150,9 @@ def to_json(settings: Settings) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check(settings: Settings) -> tuple[Level, list[str]]:
+def check(places: Places) -> tuple[Level, list[str]]:
     """For a monitor: how bad it is, and a line for each trouble, the worst first."""
-    facts = gathered(settings)
+    facts = gathered(places)
     if found := problems(facts):
         told = [
             f"{problem.level.name} - {problem.kind}: {problem.text}"
@@ -176,20 +176,20 @@ class _Model(NamedTuple):
     told: str
 
 
-def _models(settings: Settings, running: str) -> Iterator[_Model]:
+def _models(places: Places, running: str) -> Iterator[_Model]:
     """The model that runs, and the one that the next start would take if that is another.
 
     running: the digest of the first, '' if none runs.
     """
-    name, trouble = escape(os.fsencode(settings.model.name)), ""
+    name, trouble = escape(os.fsencode(places.model.name)), ""
     configured, contract = "", None
     try:
-        with modelfile.opened(settings.model, settings.model_sha256) as (_, configured):
-            contract = contracts.read(settings.model)
+        with modelfile.opened(places.model, places.model_sha256) as (_, configured):
+            contract = contracts.read(places.model)
     except (ModelError, OSError) as error:
-        trouble = f"{escape(os.fsencode(settings.model))}: {shown(str(error))}"
+        trouble = f"{escape(os.fsencode(places.model))}: {shown(str(error))}"
     if running and running != configured:
-        kept = _kept(settings.state / "models", running)
+        kept = _kept(places.state / "models", running)
         yield _Model("model", running, f"{word(running, 12)}: "
                      f"{worth(kept.evidence if kept else None)}")  # fmt: skip
     of_file = worth(contract.evidence if contract else None)

@@ -22,6 +22,7 @@ from daemon.jobs import Outcome, Sighting
 from daemon.journal import Journal
 
 MANY = 300
+NEVER_SO_SOON = 2000  # are done before a signal can be sent
 
 
 @pytest.fixture
@@ -62,23 +63,23 @@ def test_copied_renamed_and_moved_in_while_it_runs(project: Project, draw_image:
 
 def test_stopped_while_many_wait(project: Project, draw_image: DrawImage) -> None:
     project.configure(workers=1, batch={"size": 4})
-    draw_many(draw_image, project.inbox)
+    draw_many(draw_image, project.inbox, NEVER_SO_SOON)
     with project.started("run") as daemon:
         project.wait_for_rows(1)
         assert daemon.stop() == 0
     done = len(project.rows)
-    assert 0 < done < MANY  # or it was not stopped while many waited
+    assert 0 < done < NEVER_SO_SOON  # or it was not stopped while many waited
     project.check_rows(done)
 
     with project.started("run") as daemon:
-        project.wait_for_rows(MANY)
+        project.wait_for_rows(NEVER_SO_SOON)
         assert daemon.stop() == 0
-    project.check_rows(MANY)
+    project.check_rows(NEVER_SO_SOON)
 
 
 def test_the_batches_in_hand_are_finished(project: Project, draw_image: DrawImage) -> None:
     project.configure(workers=1, batch={"size": 8})
-    draw_many(draw_image, project.inbox)
+    draw_many(draw_image, project.inbox, NEVER_SO_SOON)
     with project.started("run") as daemon:
         project.wait_for_rows(1)
         assert daemon.stop() == 0
@@ -90,7 +91,7 @@ def test_the_batches_in_hand_are_finished(project: Project, draw_image: DrawImag
 def test_ctrl_c_in_a_terminal(project: Project, draw_image: DrawImage) -> None:
     """It comes to the workers as well, who must finish their batches all the same."""
     project.configure(batch={"size": 8})
-    draw_many(draw_image, project.inbox)
+    draw_many(draw_image, project.inbox, NEVER_SO_SOON)
     with project.started("run") as daemon:
         project.wait_for_rows(1)
         workers = daemon.workers
@@ -100,10 +101,10 @@ def test_ctrl_c_in_a_terminal(project: Project, draw_image: DrawImage) -> None:
         assert "Traceback" not in daemon.log
         assert not any(map(is_running, workers))
     done = len(project.rows)
-    assert 0 < done < MANY
+    assert 0 < done < NEVER_SO_SOON
     project.check_rows(done)
     assert project.classifyd("run", "--once").returncode == 0
-    project.check_rows(MANY)
+    project.check_rows(NEVER_SO_SOON)
 
 
 def test_a_second_signal_stops_at_once(project: Project, draw_image: DrawImage) -> None:

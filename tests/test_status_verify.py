@@ -75,8 +75,8 @@ def test_status_tells_what_is_going_on(project: Project, draw_image: DrawImage) 
         f"rows       none: nothing was classified yet into {project.results}\n"
     )
     project.configure(workers=1, batch={"size": 1})
-    for number in range(400):
-        draw_image(project.inbox / f"{number:03}.jpg", number)
+    for number in range(1200):
+        draw_image(project.inbox / f"{number:04}.jpg", number)
     (project.inbox / "text.jpg").write_text("no image")
     with project.started("run") as daemon:
         project.wait_for_rows(1)
@@ -84,11 +84,11 @@ def test_status_tells_what_is_going_on(project: Project, draw_image: DrawImage) 
         assert f"running    `classifyd run`, process {daemon.pid}, since 2" in during
         assert daemon.stop() == 0
     rows = len(project.rows)
-    assert 0 < rows < 401
+    assert 0 < rows < 1201
     stopped = project.classifyd("status").stdout
-    assert f"rows       {rows} (" in stopped
+    assert f"rows       {rows:,} (" in stopped
     assert re.search(
-        rf"^waiting    {401 - rows}, the oldest since .*; `classifyd run` goes on with them$",
+        rf"^waiting    {1201 - rows:,}, the oldest since .*; `classifyd run` goes on with them$",
         stopped, re.MULTILINE,
     )  # fmt: skip
 
@@ -96,13 +96,43 @@ def test_status_tells_what_is_going_on(project: Project, draw_image: DrawImage) 
     after = project.classifyd("status").stdout.splitlines()
     assert after[0] == "running    no"
     assert re.fullmatch(r"ended      `classifyd run --once` ended at 2\S+: it was done", after[1])
-    assert after[5] == "rows       401 (400 classified, 1 failed)"
-    assert re.fullmatch(r"today      \d+ \(UTC\)", after[6])
+    assert after[5] == "rows       1,201 (1,200 classified, 1 failed)"
+    assert re.fullmatch(r"today      [\d,]+ \(UTC\)", after[6])
     assert after[7].startswith("last row   2")
     assert after[8] == "waiting    0"
     assert after[9].startswith("failed     1: the content is not a JPEG")
     assert after[9].endswith(f", such as {project.inbox}/text.jpg")
     assert re.fullmatch(rf"disk       \S+ .B of \S+ .B left for {project.results}", after[10])
+
+
+def test_status_without_a_daemon_tells_what_would_keep_one_from_starting(done: Project) -> None:
+    done.configure(workers="many", model=7)
+    status = done.classifyd("status")
+    assert status.returncode == 2
+    assert "workers: input should be a valid integer; found 'many'" in status.stderr
+    assert "model: should be a path; found 7" in status.stderr
+    check = done.classifyd("status", "--check")
+    assert check.returncode == 3
+    assert check.stdout.startswith("UNKNOWN - ")
+
+
+def test_status_of_a_daemon_at_work_asks_for_its_places_alone(done: Project) -> None:
+    """What the file says by now of anything else has no part in how the daemon is."""
+    with done.started("run") as daemon:
+        daemon.says("watching")
+        done.configure(workers="many")
+        status = done.classifyd("status")
+        assert status.returncode == 0, status.stderr
+        assert f"process {daemon.pid}," in status.stdout
+        assert f"rows       {COUNT} (" in status.stdout
+        for wrong in ({"results": 7}, {"state": "a\0b"}, {"model_sha256": ["x"]}):
+            done.configure(**wrong)
+            status = done.classifyd("status")
+            assert status.returncode == 2
+            assert "config.yaml:" in status.stderr
+            assert f"{next(iter(wrong))}: " in status.stderr
+        done.configure()
+        assert daemon.stop() == 0
 
 
 def test_status_into_a_pipe_that_is_closed(done: Project) -> None:
