@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -108,10 +108,9 @@ def test_a_wrong_configuration_is_refused(project: Project, draw_image: DrawImag
         project.configure(model="model.keras", min_confidence=7, workers="two")
         reload(daemon, "min_confidence: input should be less than or equal to 1; found 7")
         assert "workers: input should be a valid integer" in daemon.log
-        status = project.classifyd("status", "--check")
-        assert status.returncode == 3  # of a wrong configuration nothing more can be said
+        wait_for(lambda: project.classifyd("status", "--check").returncode == 1, "a warning")
+        assert "settings_refused" in project.classifyd("status", "--check").stdout
         project.configure(model="model.keras")
-        wait_for(lambda: "settings_refused" in project.classifyd("status", "--check").stdout, "it")
         draw_image(project.inbox / "a.jpg")
         project.wait_for_rows(1)
         reload(daemon, "nothing is new")
@@ -125,12 +124,12 @@ def test_a_wrong_configuration_is_refused(project: Project, draw_image: DrawImag
 
 
 def test_once_a_hangup_stops(project: Project, draw_image: DrawImage) -> None:
-    for number in range(400):
+    for number in range(2000):
         draw_image(project.inbox / f"{number}.jpg", number)
     with project.started("run", "--once") as daemon:
         project.wait_for_rows(1)
         assert daemon.stop(signal.SIGHUP) == 1
-    assert 0 < len(project.rows) <= 400
+    assert 0 < len(project.rows) < 2000
 
 
 @pytest.mark.slow
@@ -205,7 +204,8 @@ def test_workers_that_die_meanwhile_lose_nothing(
             for _ in range(4):  # not sooner than they come up, or the pool gives up
                 before = len(project.rows)
                 for worker in daemon.workers[:1]:
-                    os.kill(worker, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it has made room for another just now
+                        os.kill(worker, signal.SIGKILL)
                 wait_for(lambda before=before: len(project.rows) > before, "rows")  # type: ignore[misc]
             daemon.says("a new model serves")
         project.wait_for_rows(len(drawn))
