@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 # Hidden, so that no scan takes it for anything. Always the same, so that one that a killed process
 # left behind goes with the next.
@@ -21,9 +22,14 @@ class Canary:
         """Make it and take it away again. False where nothing can be made: nothing is proven then,
         neither that events arrive nor that they do not."""
         path = os.path.join(folder, NAME)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            os.close(os.open(path, flags, 0o600))
+            try:
+                _make(path)
+            except FileExistsError:
+                if not _is_left_over(path):  # a pipe, which nobody may ever read from, say
+                    raise
+                os.unlink(path)
+                _make(path)
             os.unlink(path)
         except OSError:
             self._deadline = None
@@ -43,3 +49,13 @@ class Canary:
     def deadline(self) -> float | None:
         """When it is overdue, by the monotonic clock; None if none is out."""
         return self._deadline
+
+
+def _make(path: bytes) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _is_left_over(path: bytes) -> bool:
+    """Whether it is one of ours: an empty file."""
+    found = os.lstat(path)
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0 and found.st_uid == os.geteuid()

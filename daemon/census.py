@@ -90,9 +90,11 @@ class Census(Database):
 
     def overdue(self, before: float, seen_before: str) -> str | None:
         """When the arrival was seen that waits longest of those that came, and were to be tried
-        again, before a time: in seconds since 1970, and as `timestamp` tells it."""
+        again, before a time: in seconds since 1970, and as `timestamp` tells it. What waits for
+        a model of its own may do so for long."""
         row = self._db.execute(
-            "SELECT seen_at FROM (SELECT seq, seen_at, not_before FROM arrivals ORDER BY seq "
+            "SELECT seen_at FROM (SELECT seq, seen_at, not_before FROM arrivals "
+            "WHERE wanted = '' ORDER BY seq "
             "LIMIT ?) WHERE not_before < ? AND seen_at < ? ORDER BY seq LIMIT 1",
             (OLDEST, before, seen_before),
         ).fetchone()

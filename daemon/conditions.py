@@ -18,6 +18,8 @@ FIELDS = {
     "model": EQUAL, "label": EQUAL, "status": EQUAL, "confidence": ORDER, "date": ORDER,
     "folder": EQUAL,
 }  # fmt: skip
+# A label or a folder may have the word in its name.
+AND = re.compile(rf"\s+and\s+(?=(?:{'|'.join(FIELDS)})\s*(?:!=|<=|>=|=|<|>))")
 ALLOWED = (
     "Allowed are model=current or the digits of one, label=, status= (classified, uncertain, "
     "failed) and folder=, each also with !=; confidence and date (UTC, as 2026-01-31 or 2026-01), "
@@ -37,7 +39,7 @@ def parsed(texts: list[str], current: str) -> Condition:
 
     current: the digits that name the model that is configured. Raises `ConditionError`.
     """
-    parts = [_part(part, current) for text in texts for part in re.split(r"\s+and\s+", text)]
+    parts = [_part(part, current) for text in texts for part in AND.split(text)]
     return Condition(
         " AND ".join(part.sql for part in parts),
         tuple(value for part in parts for value in part.values),
@@ -65,6 +67,6 @@ def _part(text: str, current: str) -> Condition:
             raise ConditionError(f"{text!r}: a date is 2026-01-31, 2026-01 or 2026, in UTC")
         return Condition(f"substr(r.classified_at, 1, {len(value)}) {operator} ?", (value,))
     if field == "folder":
-        inside = os.fsencode(value.rstrip("/")) + b"/"
+        inside = os.fsencode(os.path.abspath(value)).rstrip(b"/") + b"/"  # noqa: PTH100 - no links
         return Condition(f"substr(r.path, 1, {len(inside)}) {operator} ?", (inside,))
     return Condition(f"r.{field} {operator} ?", (value,))

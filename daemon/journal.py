@@ -39,14 +39,15 @@ NONE: frozenset[str] = frozenset()
 
 ARRIVE = (
     "INSERT OR {} INTO arrivals (path, root, size, mtime_ns, ctime_ns, priority, attempt, anew, "
-    "seen_at, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
+    "wanted, seen_at, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
 )
 
 CLAIM = (
     "SELECT seq, path, root, size, mtime_ns, ctime_ns, attempt, anew, seen_at, "
     "EXISTS (SELECT 1 FROM results WHERE path = arrivals.path) "
     "FROM arrivals WHERE (not_before <= ? OR not_before > ?) "
-    "AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY priority, seq LIMIT ?"
+    "AND (wanted = '' OR wanted = ?) AND seq NOT IN (SELECT value FROM json_each(?)) "
+    "ORDER BY priority, seq LIMIT ?"
 )
 # The present content of a file and some of those before it, in no order: nothing is sorted of what
 # may be a million rows, of a camera that writes one name over and over. If the file is tried again,
@@ -101,9 +102,9 @@ class Journal(Moves, Parts, Retired):
             seen_at = timestamp()
             arriving = []
             for path, signature, root in news:
-                before, attempt, anew = waiting.get(path, (priority, 0, 0))
+                before, attempt, *anew = waiting.get(path, (priority, 0, 0, ""))
                 goes = min(before, priority)
-                arriving.append((path, root, *signature, goes, attempt, anew, seen_at))
+                arriving.append((path, root, *signature, goes, attempt, *anew, seen_at))
             self._db.executemany(ARRIVE.format("REPLACE"), arriving)
         return len(arriving)
 
@@ -120,22 +121,38 @@ class Journal(Moves, Parts, Retired):
                     rows = self.rows_of(path)
                     added += self._db.execute(
                         ARRIVE.format("IGNORE"),
-                        (path, root, *signature, Priority.LIVE, rows, 0, timestamp()),
+                        (path, root, *signature, Priority.LIVE, rows, 0, "", timestamp()),
                     ).rowcount
         return added
 
-    def enqueue_anew(self, sightings: Sequence[Sighting]) -> int:
-        """Put files in the queue that are to get a row of the present model, unless they have one;
-        how many did not wait already. They come after all others."""
+    def enqueue_anew(self, sightings: Sequence[Sighting], model: str) -> int:
+        """Put files in the queue that are to get a row of a model, unless they have one; how many
+        did not wait for that already. They come after all others.
+
+        model: the digits that name it. Until it serves, they wait.
+        """
         added = 0
         for start in range(0, len(sightings), AGAIN_AT_ONCE):
+            part = sightings[start : start + AGAIN_AT_ONCE]
             with self._transaction():
-                for path, signature, root in sightings[start : start + AGAIN_AT_ONCE]:
-                    added += self._db.execute(
-                        ARRIVE.format("IGNORE"),
-                        (path, root, *signature, Priority.RECLASSIFY, 0, 1, timestamp()),
-                    ).rowcount
+                waiting = self._waiting([sighting.path for sighting in part])
+                arriving = []
+                for path, signature, root in part:
+                    new = (Priority.RECLASSIFY, 0, 0, "")
+                    priority, attempt, *anew = waiting.get(path, new)
+                    if anew != [1, model]:
+                        how = (priority, attempt, 1, model, timestamp())
+                        arriving.append((path, root, *signature, *how))
+                self._db.executemany(ARRIVE.format("REPLACE"), arriving)
+            added += len(arriving)
         return added
+
+    def want(self, model: str) -> None:
+        """A model serves: what was to be classified anew is, by this one."""
+        query = "SELECT 1 FROM arrivals WHERE wanted NOT IN ('', ?) LIMIT 1"
+        if self._db.execute(query, (model,)).fetchone() is not None:  # else nothing is written
+            with self._transaction():
+                self._db.execute("UPDATE arrivals SET wanted = ? WHERE wanted != ''", (model,))
 
     def claim(
         self,
@@ -155,7 +172,8 @@ class Journal(Moves, Parts, Retired):
         """
         now = time.time() if now is None else now
         taken = json.dumps([job.seq for job in in_hand])
-        found = self._db.execute(CLAIM, (now, now + retry_seconds, taken, limit + len(in_hand)))
+        values = (now, now + retry_seconds, model, taken, limit + len(in_hand))
+        found = self._db.execute(CLAIM, values)
         paths = {job.path for job in in_hand}  # of one that came anew meanwhile, too
         free = islice((values for values in found if values[1] not in paths), limit)
         return [
@@ -328,9 +346,9 @@ class Journal(Moves, Parts, Retired):
         query = f"SELECT path, size, mtime_ns, ctime_ns FROM {table} WHERE path IN "  # noqa: S608
         return {path: Signature(*looks) for path, *looks in self._of(query, paths)}
 
-    def _waiting(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, int, int]]:
-        """Priority, attempt and `anew` of those that are in the queue."""
-        query = "SELECT path, priority, attempt, anew FROM arrivals WHERE path IN "
+    def _waiting(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, int, int, str]]:
+        """Priority, attempt, `anew` and `wanted` of those that are in the queue."""
+        query = "SELECT path, priority, attempt, anew, wanted FROM arrivals WHERE path IN "
         return {path: (priority, *rest) for path, priority, *rest in self._of(query, paths)}
 
     def _of(self, query: str, paths: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:

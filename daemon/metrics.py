@@ -132,6 +132,7 @@ def _of_facts(facts: Facts) -> Iterator[Metric]:
     )
     waiting.add_metric(["inbox"], queue.live)
     waiting.add_metric(["backfill"], queue.backfilled)
+    waiting.add_metric(["reclassify"], queue.anew)
     yield waiting
     since = _seconds(queue.oldest)
     age = 0.0 if since is None else max(0.0, facts.at - since)

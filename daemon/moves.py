@@ -18,12 +18,19 @@ from daemon.sorting import Answered, Sorting
 WAITING, BEGUN, DONE = 0, 1, 2
 # SQLite makes a text of BLOBs that are put together.
 PLACE = "CAST(folder || x'2f' || name AS BLOB)"
+WAIT = (
+    "SELECT m.seq, m.source, m.folder, r.label, r.status, r.model, r.classified_at "
+    "FROM moves AS m JOIN results AS r ON r.seq = m.row WHERE m.state = 0 AND NOT m.back"
+)
 OPEN = (
     "SELECT m.seq, m.state, m.back, m.row, r.id, r.status, r.reason, r.path, m.source, m.root, "
     "m.size, m.mtime_ns, m.ctime_ns, m.folder, m.beneath, coalesce(m.name, x''), "
     "coalesce(m.inode, 0) "
     "FROM moves AS m JOIN results AS r ON r.seq = m.row "
-    "WHERE m.state < 2 AND m.seq > ? AND m.row <= ? ORDER BY m.seq LIMIT ?"
+    "WHERE m.state < 2 AND m.seq > ? AND m.row <= ? "
+    # One that is to be classified once more stays where it is for that.
+    "AND (m.state = 1 OR NOT EXISTS (SELECT 1 FROM arrivals WHERE path = m.source)) "
+    "ORDER BY m.seq LIMIT ?"
 )
 
 
@@ -96,6 +103,24 @@ class Moves(Census):
             in self._db.execute(OPEN, (after, upto, limit))
         ]  # fmt: skip
 
+    def sort_by(self, sorting: Sorting | None) -> None:
+        """From now on. What waits to be moved belongs elsewhere by that, or nowhere."""
+        self.sorting = sorting
+        waiting = self._db.execute(WAIT).fetchall()
+        changed, dropped = [], []
+        for seq, source, folder, *answered in waiting:
+            place = sorting.place(source, Answered(*answered)) if sorting else None
+            if place is None:
+                dropped.append((seq,))
+            elif place.folder != folder:
+                changed.append((place.folder, place.root, seq))
+        if changed or dropped:
+            with self._transaction():
+                self._db.executemany(
+                    "UPDATE moves SET folder = ?, beneath = ? WHERE seq = ?", changed
+                )
+                self._db.executemany("DELETE FROM moves WHERE seq = ?", dropped)
+
     def begin_moves(self, moves: Sequence[Move]) -> None:
         """Note the names that they will get, before anything is done."""
         with self._transaction():
@@ -150,12 +175,13 @@ class Moves(Census):
                     added += 1
         return added
 
-    def moved(self, path: bytes) -> list[tuple[int, bytes, int]]:
-        """(number of the row, where the image is, how much of that is the root) of the moved
-        images that had this path, the last one first."""
+    def failed_and_moved(self, path: bytes) -> list[tuple[int, bytes, int]]:
+        """(number of the row, where the image is, how much of that is the root) of the image that
+        came last to this path, if it has failed and was moved; else nothing."""
         return self._db.execute(
             f"SELECT row, {PLACE}, beneath FROM moves "  # noqa: S608
-            "WHERE source = ? AND state = 2 AND NOT back ORDER BY seq DESC",
+            "WHERE seq = (SELECT max(seq) FROM moves WHERE source = ? AND state = 2 AND NOT back) "
+            "AND (SELECT status FROM results WHERE seq = moves.row) = 'failed'",
             (path,),
         ).fetchall()
 

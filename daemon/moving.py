@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -49,7 +50,9 @@ class Hands:
     """`with Hands() as hands`: folders that are opened once for several moves, and made durable
     together."""
 
-    def __init__(self) -> None:
+    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
+        """beat: called now and then while a file is copied, which may take long."""
+        self.beat = beat
         self._open: dict[tuple[bytes, int], int] = {}
 
     def __enter__(self) -> Hands:
@@ -151,7 +154,7 @@ def carry(move: Move, hands: Hands) -> Step:
     else:
         if not _is_as_noted(source, move):
             return Step.CHANGED
-        step = _put(move, near, far, name)
+        step = _put(move, near, far, name, hands.beat)
     if step is not Step.CHANGED:
         _write_note(move, far)
     return step
@@ -173,18 +176,21 @@ def take_away(move: Move, hands: Hands) -> None:
     _mend_aside(move, near, hands.target(move), name)
 
 
-def undo(move: Move, hands: Hands) -> None:
-    """Of a copied file whose source cannot be taken away: delete the copy, if the source is there.
+def undo(move: Move, hands: Hands) -> bool:
+    """Of a copied file whose source cannot be taken away: delete the copy, if the source is there
+    under its name. Whether that is so; if not, the move has to be brought to its end.
 
     Raises `OSError`.
     """
     near, far = hands.source(move), hands.target(move)
     source = look(near, move.file)
-    if source is not None and _is_same(source, move):
-        _without(move.name, far)
-        with suppress(OSError):
-            if read_of(far, move.name + NOTE_SUFFIX, len(move.note) + 1) == move.note:
-                _without(move.name + NOTE_SUFFIX, far)
+    if source is None or not _is_same(source, move):
+        return False
+    _without(move.name, far)
+    with suppress(OSError):
+        if read_of(far, move.name + NOTE_SUFFIX, len(move.note) + 1) == move.note:
+            _without(move.name + NOTE_SUFFIX, far)
+    return True
 
 
 def take_note_away(move: Move, hands: Hands) -> None:
@@ -216,13 +222,13 @@ def sync_source(move: Move, hands: Hands) -> None:
 # Steps
 
 
-def _put(move: Move, near: int, far: int, name: bytes) -> Step:
+def _put(move: Move, near: int, far: int, name: bytes, beat: Callable[[], None]) -> Step:
     try:
         renamed = rename_new(near, name, far, move.name)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        return _copy(move, near, far, name)
+        return _copy(move, near, far, name, beat)
     if not renamed:
         try:
             os.link(name, move.name, src_dir_fd=near, dst_dir_fd=far, follow_symlinks=False)
@@ -231,7 +237,7 @@ def _put(move: Move, near: int, far: int, name: bytes) -> Step:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            return _copy(move, near, far, name)
+            return _copy(move, near, far, name, beat)
     there = look(far, move.name)
     if there is None or not _is_same(there, move):
         # Another file came under that name in this very moment.
@@ -244,7 +250,7 @@ def _put(move: Move, near: int, far: int, name: bytes) -> Step:
     return Step.MOVED if renamed else Step.COPIED
 
 
-def _copy(move: Move, near: int, far: int, name: bytes) -> Step:
+def _copy(move: Move, near: int, far: int, name: bytes, beat: Callable[[], None]) -> Step:
     part = _part(move)
     try:
         with opened(near, name) as source, created(far, part) as copy:
@@ -252,6 +258,7 @@ def _copy(move: Move, near: int, far: int, name: bytes) -> Step:
             if not _is_as_noted(before, move):
                 return _without(part, far)
             while chunk := os.read(source, CHUNK):
+                beat()
                 while chunk:
                     chunk = chunk[os.write(copy, chunk) :]
             with suppress(PermissionError):  # not every file system has them

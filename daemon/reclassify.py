@@ -60,7 +60,7 @@ def reclassify(settings: Settings, conditions: list[str], *, dry_run: bool) -> I
         if dry_run:
             yield from _forecast(settings, program, chosen.there)
             return
-        taken = journal.enqueue_anew([sighting for _, sighting in chosen.there])
+        taken = journal.enqueue_anew([sighting for _, sighting in chosen.there], name)
     who = holder(settings.state)
     does = f"{who}, does them after all others" if who else "`classifyd run` does them"
     yield f"queued     {taken:,}" + (f"; {does}" if taken else "")

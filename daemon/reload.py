@@ -19,7 +19,7 @@ from daemon.loop import Source, Works
 from daemon.models import Looks, Models, prune
 from daemon.notify import notify
 from daemon.row import word
-from daemon.settings import Settings
+from daemon.settings import Settings, wrong_ways
 from daemon.signals import Signals
 from daemon.troubles import Kind
 from daemon.watch import Watcher
@@ -107,6 +107,11 @@ class Reload:
         later = [name for name in changed if name in NEED_RESTART]
         at_once = [name for name in changed if name not in NEED_RESTART]
         settings = read.model_copy(update={name: _of(held, name) for name in later})
+        # It was judged with the folders that are to come, and has to be good with those of now.
+        if later and any(wrong_ways(settings)):
+            settings = settings.model_copy(update={"after": held.after})
+            at_once.remove("after")
+            later.append("after")
         said = [f"changed: {', '.join(at_once)}"] if at_once else []
         if later:
             said.append(f"these need a restart: {', '.join(later)}")
@@ -121,7 +126,8 @@ class Reload:
         if "log_level" in changed:
             logs.set_up(settings.log_format, settings.log_level)
         self._works.drain.pace = pace_of(settings)
-        self._works.journal.sorting = settings.sorting
+        if "after" in changed:
+            self._works.journal.sort_by(settings.sorting)
         self._works.retention.keep = keep_of(settings)
         if changed & {*OF_WATCHER}:
             self._watch_anew(settings)
@@ -176,6 +182,7 @@ class Reload:
             return
         self._configuration.program = program
         self._works.locks.state.note_model(program.digest)
+        self._works.journal.want(word(program.digest, 12))
         log.info(
             "a new model serves: %s (%s): %d classes; %s; before it, %s did",
             word(program.digest, 12), self._configuration.settings.model.name,

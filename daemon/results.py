@@ -231,7 +231,7 @@ class ResultsFile:
                 self._close_part(part)
             elif is_same(path, self._path):  # after a rebuild
                 begin_anew(self._path)
-            elif path.exists():
+            elif path.is_file() and not path.is_symlink():  # nothing is written through a link
                 self._mend(path, part.after, part.last)
 
     def _close_part(self, part: Part) -> None:

@@ -129,7 +129,7 @@ class Retention:
             if match := OURS.fullmatch(name):
                 days.setdefault(match[1], []).append(match[2])
         gone = 0
-        top = os.open(self._results / THUMBNAILS, FOLDER)
+        top = os.open(self._results / THUMBNAILS, FOLDER & ~os.O_NOFOLLOW)  # its owner's business
         try:
             for day, files in days.items():
                 gone += self._delete_of_day(top, day, files)
@@ -182,14 +182,12 @@ class Retention:
         return True
 
     def _sizes(self) -> Iterator[int]:
-        for day in sorted((self._results / THUMBNAILS).iterdir()):
-            if not DAY.fullmatch(day.name) or day.is_symlink():
-                continue
-            with suppress(FileNotFoundError), os.scandir(day) as entries:
-                for entry in entries:
-                    if NAME.fullmatch(entry.name):
-                        with suppress(FileNotFoundError):
-                            yield entry.stat(follow_symlinks=False).st_blocks * 512
+        """Of the thumbnails that rows name: no other one is ours to delete."""
+        after, _ = self._journal.retired()
+        while rows := self._journal.drawn(after, AT_ONCE):
+            for row in rows:
+                yield self._size_of(row.thumbnail)
+            after = rows[-1].seq
 
     def _size_of(self, thumbnail: str) -> int:
         if not OURS.fullmatch(thumbnail):

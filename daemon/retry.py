@@ -56,10 +56,9 @@ def retry(settings: Settings, reason: str) -> Iterator[str]:
 
 def _moved(journal: Journal, path: bytes, inbox: int) -> Iterator[Back]:
     """Where a failed image is, if it was moved away, for it to be put back."""
-    for row, place, root in journal.moved(path):
+    for row, place, root in journal.failed_and_moved(path):
         with suppress(OSError):
             yield Back(row, place, root, Signature.of(os.lstat(place)), path, inbox)
-            return
 
 
 def root_of(path: bytes, folders: Collection[bytes]) -> int:

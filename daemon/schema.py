@@ -1,6 +1,6 @@
 """The tables of the journal, and which version of them this classifyd knows."""
 
-VERSION = 6
+VERSION = 7
 TABLES_OF_6 = """
 CREATE TABLE moves (               -- images that belong elsewhere once they are done
     seq INTEGER PRIMARY KEY,
@@ -39,7 +39,8 @@ CREATE TABLE arrivals (            -- to be done
     attempt INTEGER NOT NULL,      -- above 0: a user asked to try a failed one again
     seen_at TEXT NOT NULL,
     not_before REAL NOT NULL,      -- seconds since 1970
-    anew INTEGER NOT NULL DEFAULT 0    -- 1: by the present model, though another one made a row
+    anew INTEGER NOT NULL DEFAULT 0,   -- 1: though a row of another model was made
+    wanted TEXT NOT NULL DEFAULT ''    -- by this model alone, '' by any
 );
 CREATE INDEX arrivals_in_order ON arrivals (priority, seq);
 CREATE TABLE files (               -- what each file looked like when it was last done
@@ -83,4 +84,5 @@ SCHEMA += TABLES_OF_6
 # What brings a journal of an older version to the next one.
 MIGRATIONS = {
     5: f"ALTER TABLE arrivals ADD COLUMN anew INTEGER NOT NULL DEFAULT 0;{TABLES_OF_6}",
+    6: "ALTER TABLE arrivals ADD COLUMN wanted TEXT NOT NULL DEFAULT ''",
 }

@@ -84,6 +84,9 @@ def opened(
         alive.tick(time.monotonic(), "starting: a new model is compiled, or the journal is mended")
         return signals.stops > 0
 
+    def copying() -> None:
+        alive.tick(time.monotonic(), "an image is copied to where it belongs, on another disk")
+
     settings = configuration.settings
     # One that served already is good, whatever the file has become since.
     if configuration.program is None:
@@ -102,14 +105,15 @@ def opened(
         closing(Journal.open(settings.state)) as journal,
     ):
         journal.examine(given_up=given_up)
-        journal.sorting = settings.sorting
+        journal.sort_by(settings.sorting)
+        journal.want(pool.model)
         with closing(
             ResultsFile(settings.results, journal, monthly=settings.rotate == "monthly")
         ) as results:
             drain = Drain(journal, results, pool, pace_of(settings))
             vitals.serve(pool, drain)
             try:
-                sorter = Sorter(journal, troubles, lambda: results.synced)
+                sorter = Sorter(journal, troubles, lambda: results.synced, copying)
                 retention = Retention(journal, settings.results, keep_of(settings))
                 yield Works(locks, journal, pool, drain, troubles, vitals, alive, sorter, retention)
             finally:

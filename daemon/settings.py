@@ -191,7 +191,7 @@ def load(path: Path, *, need_inbox: bool = True, writes: bool = True) -> Setting
     else:
         mistakes += [
             (lines.get(("after", key), 1), f"after.{key}: {what}")
-            for key, what in _wrong_ways(settings)
+            for key, what in wrong_ways(settings)
         ]
     if mistakes:
         listed = "\n".join(f"{path}:{line}: {what}" for line, what in sorted(mistakes))
@@ -261,8 +261,8 @@ def _wrong_own(folder: Path, inbox: Path | None) -> Iterator[str]:
         )
 
 
-def _wrong_ways(settings: Settings) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong) of the folders that images are moved to."""
+def wrong_ways(settings: Settings) -> Iterator[tuple[str, str]]:
+    """(key of `after:`, what is wrong) of the folders that images are moved to."""
     if settings.after.do == "keep":
         return
     ours = {

@@ -45,8 +45,16 @@ class _Pause(NamedTuple):
 class Sorter:
     """A duty of the loop. What the last process has left half done is done first."""
 
-    def __init__(self, journal: Journal, troubles: Troubles, synced: Callable[[], int]) -> None:
-        """synced: the number of the last row that is safe in results.csv."""
+    def __init__(
+        self,
+        journal: Journal,
+        troubles: Troubles,
+        synced: Callable[[], int],
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """synced: the number of the last row that is safe in results.csv.
+        beat: called now and then while a large file is copied to another disk."""
+        self._beat = beat
         self._journal = journal
         self._troubles = troubles
         self._synced = synced
@@ -89,7 +97,7 @@ class Sorter:
 
     def _move(self, moves: Sequence[Move], now: float) -> None:
         """One turn: names are noted, files moved, folders made durable, and that is noted."""
-        with Hands() as hands:
+        with Hands(self._beat) as hands:
             turn = _Turn(hands)
             begun = [move for move in moves if move.has_begun]
             fresh = turn.choose([move for move in moves if not move.has_begun])
@@ -230,8 +238,8 @@ class _Turn:
 
     def _undo(self, move: Move) -> None:
         with suppress(OSError):  # it has begun, and is brought to its end another time
-            moving.undo(move, self._hands)
-            self.waiting.append(move)
+            if moving.undo(move, self._hands):
+                self.waiting.append(move)
 
     def _refuse(self, move: Move, error: OSError) -> None:
         """One that cannot begin."""
@@ -261,7 +269,7 @@ def why(move: Move, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         for folder in (move.source_folder, move.folder):
             there = Path(os.fsdecode(folder))
-            while not there.is_dir():
+            while not os.path.isdir(there) and there != there.parent:  # noqa: PTH112 - raises nothing
                 there = there.parent
             if reason := denied(there, os.W_OK | os.X_OK):
                 return reason

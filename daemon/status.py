@@ -197,7 +197,7 @@ def _models(places: Places, running: str) -> Iterator[_Model]:
     if running in ("", configured):
         yield _Model("model", configured, described)
     else:
-        told = described + ("" if trouble else "; restart to use it")
+        told = described + ("" if trouble else "; it is taken once compiled")
         yield _Model("configured", configured, told)
 
 

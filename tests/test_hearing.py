@@ -90,6 +90,21 @@ def test_one_that_was_left_behind_goes(inbox: Path) -> None:
     assert not left.exists()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "file", "link"])
+def test_what_is_not_one_of_ours_is_left_alone(inbox: Path, kind: str) -> None:
+    """Nobody may ever read from a pipe: to open it would wait for ever."""
+    there = inbox / os.fsdecode(canary.NAME)
+    if kind == "pipe":
+        os.mkfifo(there)
+    elif kind == "file":
+        there.write_text("a user's")
+    else:
+        there.symlink_to(inbox.parent / "absent")
+    assert not canary.Canary().release(bytes(inbox), 0.0)
+    assert there.is_fifo() or there.is_symlink() or there.read_text() == "a user's"
+    assert not (inbox.parent / "absent").exists()
+
+
 def test_when_it_is_not_heard_the_inbox_is_polled(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,8 @@ def test_upgraded_and_uninstalled(tmp_path: Path) -> None:
         tmp_path / "etc/classifyd/camera1.yaml": "inbox: mine",
         tmp_path / "var/lib/classifyd/camera1/results/results.csv": "id,path",
         tmp_path / "usr/local/bin/other": "not ours",
+        tmp_path / "app/c/others/venv/bin/python": "not ours",
+        tmp_path / "app/c/download.part/film": "not ours",
     }
     for file, text in kept.items():
         file.parent.mkdir(parents=True)
@@ -83,7 +85,9 @@ def test_upgraded_and_uninstalled(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         seen.append(str((versions / "current").readlink()))
     assert len({*seen}) == 3
-    assert sorted(path.name for path in versions.iterdir()) == sorted([*seen[1:], "current"])
+    others = {"others", "download.part"}
+    names = {path.name for path in versions.iterdir()}
+    assert names == {*seen[1:], "current", *others}
     unit = (tmp_path / "etc/systemd/system/classifyd@.service").read_text()
     assert "ExecStart=/app/c/current/bin/classifyd " in unit
     assert "/opt/classifyd" not in unit

@@ -296,7 +296,7 @@ def test_a_daemon_at_work_takes_the_new_model_at_its_next_start(
         status = project.classifyd("status").stdout
         assert f"\nmodel      {old[:11]}" in status
         assert f"\nconfigured {new[:11]}" in status
-        assert "; restart to use it\n" in status
+        assert "; it is taken once compiled\n" in status
         assert daemon.stop() == 0
     draw(project.inbox / "after.png", "red", 102)
     assert project.classifyd("run", "--once").returncode == 0

@@ -123,6 +123,24 @@ def test_a_wrong_configuration_is_refused(project: Project, draw_image: DrawImag
         assert daemon.stop() == 0
 
 
+def test_what_would_lead_back_into_the_inbox_waits_for_a_restart(
+    project: Project, draw_image: DrawImage
+) -> None:
+    """Good with the inbox that is to come, and an endless round with the one of now."""
+    project.configure(model="model.keras", after={"do": "move", "to": "sorted/{label}"})
+    (project.folder / "other").mkdir()
+    with project.started("run") as daemon:
+        daemon.says("watching")
+        project.configure(
+            model="model.keras", inbox="other", after={"do": "move", "to": "inbox/x/{label}"}
+        )
+        reload(daemon, "these need a restart: inbox, after")
+        draw_image(project.inbox / "a.jpg", 1)
+        wait_for(lambda: [*project.folder.glob("sorted/*/a.jpg")], "it is sorted as before")
+        assert daemon.stop() == 0
+    assert len(project.rows) == 1
+
+
 def test_once_a_hangup_stops(project: Project, draw_image: DrawImage) -> None:
     for number in range(2000):
         draw_image(project.inbox / f"{number}.jpg", number)

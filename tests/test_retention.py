@@ -196,3 +196,20 @@ def test_verify_and_rebuild_know_of_it(
     assert project.classifyd("rebuild").returncode == 0
     verified = project.classifyd("verify")
     assert verified.returncode == 0, verified.stdout
+
+
+def test_what_no_row_names_counts_for_nothing(house: House) -> None:
+    """As after a new state folder beside old thumbnails: the new ones must not go for these."""
+    day = house.thumbnails[0].parent
+    for number in range(300):
+        (day / f"{number + 1000:020x}.jpg").write_bytes(b"x" * BLOCK)
+    work(house.retention(size=6 * BLOCK))
+    assert house.there == [False] * 4 + [True] * 6
+    assert len([*day.iterdir()]) == 300
+
+
+def test_the_thumbnails_may_be_on_another_disk(house: House, tmp_path: Path) -> None:
+    (house.results / "thumbnails").rename(tmp_path / "large disk")
+    (house.results / "thumbnails").symlink_to(tmp_path / "large disk")
+    work(house.retention(days=4.5))
+    assert house.there == [False] * 5 + [True] * 5

@@ -215,6 +215,18 @@ def test_a_part_that_was_taken_away_stays_away(house: House) -> None:
     assert house.files == {"results-2026-11.csv": 1, FILE_NAME: 1}
 
 
+def test_nothing_is_written_through_a_link(house: House, tmp_path: Path) -> None:
+    for month in ("2026-10", "2026-11", "2026-12"):
+        house.row(month)
+    other = tmp_path / "others.txt"
+    other.write_text("somebody's")
+    part = house.folder / "results-2026-10.csv"
+    part.unlink()
+    part.symlink_to(other)
+    house.reopen()
+    assert other.read_text() == "somebody's"
+
+
 def test_a_row_in_another_file_is_a_fault(house: House) -> None:
     for month in ("2026-10", "2026-11"):
         house.row(month)

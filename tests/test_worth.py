@@ -120,7 +120,7 @@ def test_status_tells_of_the_model_that_runs(
         (tmp_path / "new.keras").replace(model)
         assert said() == [
             before.replace(" m.keras", ""),
-            f"configured {word(other, 12)} m.keras: {worth(EVIDENCE)}; restart to use it",
+            f"configured {word(other, 12)} m.keras: {worth(EVIDENCE)}; it is taken once compiled",
         ]
         model.unlink()
         assert said()[0] == before.replace(" m.keras", "")

@@ -11,6 +11,7 @@ import argparse
 import compileall
 import datetime
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ OTHERS = ("models", "docs", "inbox_example")
 FILES = ("README.md", "LICENSE", "CHANGELOG.md", "requirements.lock", "config.yaml")
 COMMANDS = {"classifyd": "daemon", "classifyd-train": "trainer"}
 CURRENT = "current"
+# As `install` names what it makes: by the time.
+VERSION = re.compile(r"\d{8}-\d{6}\.\d{6}(\.part)?")
 PLAIN = "classifyd"  # the instance of the plain service
 UNIT_PREFIX = "/opt/classifyd"  # as the unit has it
 
@@ -191,7 +194,10 @@ def _link(link: Path, target: Path) -> None:
 
 
 def _is_ours(version: Path) -> bool:
-    return (version / "venv").is_dir() or version.name.endswith(".part")
+    """Whether `install` made it: by the time that it is named after, and what is in it."""
+    if not VERSION.fullmatch(version.name) or version.is_symlink():
+        return False
+    return version.name.endswith(".part") or (version / "venv").is_dir()
 
 
 def _prune(versions: Path, newest: Path) -> None:
