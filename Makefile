@@ -53,7 +53,8 @@ format: $(VENV)/.dev
 lock:
 	uv pip compile pyproject.toml $(LOCKFLAGS) -o requirements.lock
 	uv pip compile pyproject.toml --group dev $(LOCKFLAGS) -c requirements.lock -o requirements-dev.lock
-	uv pip compile pyproject.toml --group trial $(LOCKFLAGS) -c requirements.lock -c requirements-dev.lock -o requirements-trial.lock
+	uv pip compile pyproject.toml --extra ray --group trial $(LOCKFLAGS) -c requirements.lock -c requirements-dev.lock -o requirements-trial.lock
+	uv pip compile pyproject.toml --extra ray $(LOCKFLAGS) -c requirements-trial.lock -o requirements-ray.lock
 LOCKFLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:
@@ -74,7 +75,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PIP) -r requirements-dev.lock
 	touch $@
 
-# What results.csv is read with; `make test` does without.
+# What results.csv is read with, and Ray; `make test` does without.
 $(VENV)/.trial: requirements-trial.lock $(VENV)/.dev
 	$(PIP) -r requirements-trial.lock
 	touch $@

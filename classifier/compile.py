@@ -85,14 +85,14 @@ def compiled(
                 log.info("compiling %s: once for each model, some ten seconds", model)
             else:
                 try:
-                    return _kept(digest, entry)
+                    return kept(digest, entry)
                 except (OSError, ValueError, LookupError, TypeError, ModelError) as error:
                     log.warning(
                         "compiling %s again: what was kept of it is damaged (%s)", model, error
                     )
                     shutil.rmtree(entry)
             _compile(file, digest, description, entry, cancelled)
-        return _kept(digest, entry)
+        return kept(digest, entry)
     except ModelError as error:
         raise type(error)(f"{model}: {error}") from None
     except SyncError:  # says that the disk is not to be trusted
@@ -114,7 +114,7 @@ def _refuse_if_others_write(cache: Path) -> None:
         raise ModelError(f"it cannot be compiled into {cache}: {how}")
 
 
-def _kept(digest: str, entry: Path) -> Program:
+def kept(digest: str, entry: Path) -> Program:
     """What a folder of the cache holds. Raises errors of many kinds if it is not as it was made."""
     report = json.loads((entry / "report.json").read_bytes())
     contract = Contract.from_json((entry / "contract.json").read_bytes())

@@ -75,9 +75,7 @@ def read(
         if not stat.S_ISREG(before.st_mode):
             raise ImageError("not a regular file")
         if before.st_size > max_bytes:
-            raise ImageError(
-                f"the file is larger than the {max_bytes:,} bytes allowed (limits.megabytes)"
-            )
+            raise ImageError(too_large(max_bytes))
         chunks = []
         left = before.st_size + 1  # one more than promised: a file that grew is noticed
         while chunk := os.read(fd, left):
@@ -95,3 +93,8 @@ def read(
     if signature != Signature.of(before) or len(data) != signature.size:
         raise UnsettledError("the file changed while it was read")
     return Content(data, hashlib.sha256(data).hexdigest(), signature)
+
+
+def too_large(max_bytes: int) -> str:
+    """Why a file fails that is larger than that."""
+    return f"the file is larger than the {max_bytes:,} bytes allowed (limits.megabytes)"

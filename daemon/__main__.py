@@ -6,18 +6,20 @@ import argparse
 import io
 import json
 import logging
+import math
 import os
 import signal
 import sys
 import time
 import warnings
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classifier.errors import ModelError
 from daemon import logs
-from daemon.errors import DaemonError, JournalError, StorageError
+from daemon.errors import DaemonError, JournalError, SettingsError, StorageError
 from daemon.notify import notify
 from daemon.row import escape, shown
 
@@ -65,10 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", "classify every image that comes into the inbox")
     run.add_argument("--once", action="store_true", help="classify what is there, then end")
     backfill = command("backfill", "classify all images in folders that exist already")
-    backfill.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    backfill.add_argument("sources", nargs="+", metavar="FOLDER")
     backfill.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
+    _add_engine(backfill)
     status = command("status", "show what is going on")
     form = status.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="say it for other programs")
@@ -102,6 +105,50 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_engine(backfill: argparse.ArgumentParser) -> None:
+    """What a backfill on a cluster can be told."""
+    backfill.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="local: this machine (the default); ray: a cluster, by Ray Data; see docs/SCALE.md",
+    )  # fmt: skip
+    ray = backfill.add_argument_group("with --engine ray; a FOLDER may be a URL such as s3://a/b")
+    ray.add_argument(
+        "--address",
+        default="auto",
+        help="of the cluster: auto (the default), ray://HOST:PORT, or local for this machine",
+    )
+    ray.add_argument("--output", metavar="FOLDER", help="for the job's files; all nodes see it")
+    ray.add_argument(
+        "--keep-parquet", action="store_true",
+        help="leave the rows there, as Parquet, and out of results.csv",
+    )  # fmt: skip
+    ray.add_argument(
+        "--thumbnails", action="store_true",
+        help="draw them, as `thumbnails:` says; all nodes see the results folder",
+    )  # fmt: skip
+    ray.add_argument("--actors", type=_count, metavar="N", help="default: as many as find room")
+    ray.add_argument("--cpus", type=_share, default=1.0, metavar="N", help="of each; default: 1")
+    ray.add_argument("--gpus", type=_share, default=0.0, metavar="N", help="of each; default: 0")
+    ray.add_argument(
+        "--batch", type=_count, default=64, metavar="N", help="images at once; default: 64"
+    )
+
+
+def _count(argument: str) -> int:
+    if not argument.isdecimal() or not int(argument):
+        raise argparse.ArgumentTypeError(f"must be 1 or more, found {argument!r}")
+    return int(argument)
+
+
+def _share(argument: str) -> float:
+    try:
+        if 0 <= (number := float(argument)) < math.inf:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a number, 0 or more, found {argument!r}")
+
+
 def _text(argument: str) -> str:
     if any("\ud800" <= sign <= "\udfff" for sign in argument):
         raise argparse.ArgumentTypeError("is not UTF-8 text")
@@ -121,7 +168,9 @@ def _run(settings: Settings, arguments: argparse.Namespace) -> int:
 def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     from daemon.backfill import backfill, checked, forecast
 
-    folders = checked(settings, arguments.folders)
+    if arguments.engine == "ray":
+        return _backfill_on_cluster(settings, arguments)
+    folders = checked(settings, [Path(source) for source in arguments.sources])
     if arguments.dry_run:
         found = forecast(settings, folders)
         print(f"new        {found.new:,} images would be classified")
@@ -144,6 +193,34 @@ def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     print(f"waiting    {done.waiting:,} of the images found so far{who}")
     print("Stopped before the end. Run the same command again to go on.")
     return EXIT_FAILED
+
+
+def _backfill_on_cluster(settings: Settings, arguments: argparse.Namespace) -> int:
+    if missing := [name for name in ("ray", "pyarrow", "obstore") if find_spec(name) is None]:
+        raise SettingsError(
+            f"--engine ray: {', '.join(missing)} not installed. Install it with "
+            "`pip install 'classifyd[ray]'`, or leave the option out"
+        )
+    from daemon.cluster.job import Options, run
+
+    names = ("address", "output", "keep_parquet", "thumbnails", "actors", "cpus", "gpus", "batch")
+    options = Options(**{name: getattr(arguments, name) for name in names})
+    started = time.monotonic()
+    # Both end it where it is: the job's files make that safe.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    done = run(settings, arguments.sources, options)
+    kinds = ", ".join(f"{count:,} {status}" for status, count in sorted(done.rows.items()))
+    print(f"new rows   {done.rows.total():,}{f' ({kinds})' if kinds else ''} "
+          f"in {time.monotonic() - started:.1f} s")  # fmt: skip
+    print(f"results    {done.where or settings.results / 'results.csv'}")
+    if done.known:
+        print(f"known      {done.known:,} are done or waiting")
+    if done.unsettled:
+        print(f"unsettled  {done.unsettled:,} were being written: run the same command again later")
+    for reason, count in sorted(done.ignored.items()):
+        print(f"ignored    {count:,}: {reason}")
+    return 0
 
 
 def _places(config: Path) -> Places:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -237,10 +238,11 @@ def _follow(
         if searching:
             upto = journal.last_arrival()
             searching = not all(source.watcher.idle for source in sources)
-        if not searching and not journal.waits_upto(upto):
+        if not (searching or journal.has_deliveries() or journal.waits_upto(upto)):
             return True
         if holder(settings.state) is None:
             return False
-        due = min(source.watcher.next_due(now) for source in sources) - now
+        dues = [source.watcher.next_due(now) for source in sources]
+        due = min(dues, default=math.inf) - now
         signals.wait([], min(due, POLL_SECONDS) if searching else POLL_SECONDS)
     return False

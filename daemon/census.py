@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from classifier.read import Signature
 from daemon.database import Database
@@ -36,6 +36,7 @@ COUNT_REASON = (
 )
 # Of so many arrivals, the oldest ones, it is asked whether they should have been taken by now.
 OLDEST = 1000
+PATHS_A_QUERY = 500  # a part of what SQLite allows
 
 
 class Present(NamedTuple):
@@ -265,3 +266,9 @@ class Census(Database):
             "SELECT count(*) FROM results WHERE thumbnail != '' "
             "AND seq <= (SELECT upto FROM retired)"
         )
+
+    def _of(self, query: str, paths: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+        """What a query finds that ends with IN: one for many paths costs a third of many."""
+        for start in range(0, len(paths), PATHS_A_QUERY):
+            part = paths[start : start + PATHS_A_QUERY]
+            yield from self._db.execute(f"{query}({','.join('?' * len(part))})", part)

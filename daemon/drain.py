@@ -45,6 +45,7 @@ class Drain:
         self._is_flooded = False  # more waits than the workers can take
         self._finished: list[Outcome] = []  # and not noted yet
         self._note_at = 0.0  # when they are to be, at the latest
+        self._more_wait = False  # rows that were made elsewhere
 
     def tick(self, now: float, *, accept: bool = True) -> list[Outcome]:
         """What was finished and noted. accept: whether new work is taken on.
@@ -58,6 +59,7 @@ class Drain:
             self._finished += batch
         waits = accept and self._is_flooded and now < self._note_at
         outcomes = [] if waits and len(self._finished) < MOST_AT_ONCE else self._note()
+        outcomes += self._take_in()
         if accept:
             self._submit(now)
         return outcomes
@@ -73,6 +75,15 @@ class Drain:
                 outcomes = _news(outcomes, published)
         return outcomes
 
+    def _take_in(self) -> list[Outcome]:
+        """Publish rows that were made elsewhere; those of them that are new."""
+        outcomes, published = self._journal.take_in(
+            MOST_AT_ONCE, self._in_hand, self._results.synced
+        )
+        self._results.append(published)
+        self._more_wait = len(outcomes) == MOST_AT_ONCE
+        return _news(outcomes, published)
+
     @property
     def busy(self) -> bool:
         """Whether anything is in hand."""
@@ -81,7 +92,7 @@ class Drain:
     @property
     def done(self) -> bool:
         """Whether nothing is in hand and nothing waits."""
-        return not self.busy and self._journal.is_empty()
+        return not (self.busy or self._journal.has_deliveries()) and self._journal.is_empty()
 
     @property
     def _in_hand(self) -> list[Job]:
@@ -90,7 +101,9 @@ class Drain:
     def next_due(self) -> float | None:
         """When something is to be done even if nothing happens, by the monotonic clock."""
         dues = [] if self._deadline is None else [self._deadline]
-        return min(dues + ([self._note_at] if self._finished else []), default=None)
+        dues += [self._note_at] if self._finished else []
+        dues += [0.0] if self._more_wait else []
+        return min(dues, default=None)
 
     def _submit(self, now: float) -> None:
         self._is_flooded = True

@@ -37,6 +37,10 @@ class NotAllowedError(DaemonError):
     """The user of this command may not look into the folders."""
 
 
+class ClusterError(DaemonError):
+    """A cluster cannot do what it is asked for; the message names the node."""
+
+
 class LockHeldError(DaemonError):
     """Another process works on this state folder."""
 

@@ -31,6 +31,7 @@ class Job(NamedTuple):
     # and some more
     root: int = 0  # how much of the path is the watched folder
     verdict: str = ""  # why it has failed already; it is read once more only for its digest
+    copy: bytes = b""  # where its bytes are, if not under its path: of an object in a bucket
     anew: bool = False  # a row of another model makes none of the present one superfluous
 
 

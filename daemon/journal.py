@@ -20,10 +20,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from classifier.read import Signature
 from daemon.census import Priority
+from daemon.deliveries import Deliveries
 from daemon.errors import JournalDamagedError, JournalError
 from daemon.jobs import Job, Outcome, Sighting, timestamp
 from daemon.moves import Moves, answered_by
@@ -31,7 +32,6 @@ from daemon.parts import Parts
 from daemon.retired import Retired
 from daemon.row import Row, line
 
-PATHS_A_QUERY = 500  # a part of what SQLite allows
 AGAIN_AT_ONCE = 1000
 MAX_KNOWN = 100  # contents that a job carries along; `finish` knows all
 MAX_SEQ = (1 << 63) - 1
@@ -63,6 +63,10 @@ SELECT sha256 FROM (
 """  # noqa: S608
 
 
+DONE_ELSEWHERE = (
+    "DELETE FROM arrivals WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? "
+    "AND attempt = 0 AND anew = 0"
+)
 TALLY = "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET rows = rows + excluded.rows"
 
 
@@ -77,7 +81,7 @@ def crc32(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-class Journal(Moves, Parts, Retired):
+class Journal(Moves, Parts, Retired, Deliveries):
     """An open journal. Several processes may have it open; one of them drains it."""
 
     def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
@@ -198,35 +202,58 @@ class Journal(Moves, Parts, Retired):
         retry_at: when an unsettled file is to be tried again, in seconds since 1970.
         synced: the number of the last row that is known to be on the disk in results.csv.
         """
-        published: list[Published] = []
-        over, looks, again = [], [], []
         with self._publishing():
             self._note_synced(synced)
-            for outcome in outcomes:
-                job = outcome.job
-                signature = outcome.signature or job.signature
-                if outcome.unsettled:
-                    self._db.execute(
-                        "UPDATE arrivals SET not_before = ?, size = ?, mtime_ns = ?, ctime_ns = ? "
-                        "WHERE seq = ?",
-                        (retry_at, *signature, job.seq),
-                    )
-                    continue
-                result, new = self._result_of(outcome)
-                published += new
-                over.append((job.seq,))
-                if self.sorting is not None and result is not None and not outcome.again:
-                    if new and outcome.row:
-                        self._note_move(job, result, answered_by(outcome.row), signature)
-                    else:
-                        self._note_known(job, result, signature)
-                if outcome.again:  # as if it had not been seen
-                    again.append((result, job.path))
+            return self._note(outcomes, retry_at)
+
+    def take_in(
+        self, limit: int, in_hand: Collection[Job], synced: int = 0
+    ) -> tuple[list[Outcome], list[Published]]:
+        """Note in one transaction rows that were made elsewhere, at most `limit`, none of a file
+        that is in hand; what they are of, and those to append to results.csv."""
+        if not self.has_deliveries():
+            return [], []
+        with self._publishing():
+            self._note_synced(synced)
+            taken = self._delivered(limit, frozenset(job.path for job in in_hand))
+            outcomes = [outcome for _, outcome in taken]
+            published = self._note(outcomes, 0)
+            over = [(seq,) for seq, _ in taken]
+            self._db.executemany("DELETE FROM deliveries WHERE seq = ?", over)
+            # Of one that waits here as well, if it looks like that.
+            same = [(job.path, *job.signature) for job, *_ in outcomes]
+            self._db.executemany(DONE_ELSEWHERE, same)
+        return outcomes, published
+
+    def _note(self, outcomes: Sequence[Outcome], retry_at: float) -> list[Published]:
+        """Within a transaction: see `finish`."""
+        published: list[Published] = []
+        over, looks, again = [], [], []
+        for outcome in outcomes:
+            job = outcome.job
+            signature = outcome.signature or job.signature
+            if outcome.unsettled:
+                self._db.execute(
+                    "UPDATE arrivals SET not_before = ?, size = ?, mtime_ns = ?, ctime_ns = ? "
+                    "WHERE seq = ?",
+                    (retry_at, *signature, job.seq),
+                )
+                continue
+            result, new = self._result_of(outcome)
+            published += new
+            over.append((job.seq,))
+            if self.sorting is not None and result is not None and not outcome.again:
+                if new and outcome.row:
+                    self._note_move(job, result, answered_by(outcome.row), signature)
                 else:
-                    looks.append((job.path, *signature, result))
-            self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", looks)
-            self._db.executemany("UPDATE files SET result = ? WHERE path = ?", again)
-            self._db.executemany("DELETE FROM arrivals WHERE seq = ?", over)
+                    self._note_known(job, result, signature)
+            if outcome.again:  # as if it had not been seen
+                again.append((result, job.path))
+            else:
+                looks.append((job.path, *signature, result))
+        self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", looks)
+        self._db.executemany("UPDATE files SET result = ? WHERE path = ?", again)
+        self._db.executemany("DELETE FROM arrivals WHERE seq = ?", over)
         return published
 
     def _result_of(self, outcome: Outcome) -> tuple[int | None, list[Published]]:
@@ -350,12 +377,6 @@ class Journal(Moves, Parts, Retired):
         """Priority, attempt, `anew` and `wanted` of those that are in the queue."""
         query = "SELECT path, priority, attempt, anew, wanted FROM arrivals WHERE path IN "
         return {path: (priority, *rest) for path, priority, *rest in self._of(query, paths)}
-
-    def _of(self, query: str, paths: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
-        """What a query finds that ends with IN: one for many paths costs a third of many."""
-        for start in range(0, len(paths), PATHS_A_QUERY):
-            part = paths[start : start + PATHS_A_QUERY]
-            yield from self._db.execute(f"{query}({','.join('?' * len(part))})", part)
 
     def _known(self, path: bytes, attempt: int, anew: int, model: str) -> frozenset[str]:
         """Contents of a file that make another row superfluous; none only if there are none."""

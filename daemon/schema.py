@@ -29,6 +29,16 @@ CREATE INDEX moves_open ON moves (seq) WHERE state < 2;
 CREATE INDEX moves_from ON moves (source);
 CREATE INDEX moves_of ON moves (row);
 """
+TABLES_OF_7 = """
+CREATE TABLE deliveries (          -- rows that were made elsewhere, to be published
+    seq INTEGER PRIMARY KEY,
+    path BLOB NOT NULL,
+    root INTEGER NOT NULL,         -- how many bytes of it are the folder it was found in
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    again INTEGER NOT NULL,        -- 1: it could not be read
+    cells TEXT NOT NULL            -- the row, as JSON
+);
+"""
 SCHEMA = """
 CREATE TABLE arrivals (            -- to be done
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -80,9 +90,9 @@ CREATE TABLE ignored (             -- of the last completed scan
     reason TEXT PRIMARY KEY, files INTEGER NOT NULL, example BLOB NOT NULL
 );
 """
-SCHEMA += TABLES_OF_6
+SCHEMA += TABLES_OF_6 + TABLES_OF_7
 # What brings a journal of an older version to the next one.
 MIGRATIONS = {
     5: f"ALTER TABLE arrivals ADD COLUMN anew INTEGER NOT NULL DEFAULT 0;{TABLES_OF_6}",
-    6: "ALTER TABLE arrivals ADD COLUMN wanted TEXT NOT NULL DEFAULT ''",
+    6: f"ALTER TABLE arrivals ADD COLUMN wanted TEXT NOT NULL DEFAULT '';{TABLES_OF_7}",
 }

@@ -114,7 +114,7 @@ class Worker:
         """One finding for every job. Raises `OSError` if a thumbnail cannot be written."""
         self._time.renew()
         predictions = self._classifier.classify(
-            [job.path for job in jobs],
+            [job.copy or job.path for job in jobs],
             with_pictures=self._thumbnailer is not None,
             max_bytes=self._plan.max_bytes,
             formats=self._plan.formats,
@@ -140,7 +140,7 @@ class Worker:
         its digest, the same bytes written once more would be news."""
         self._progress.step(Phase.READING)
         try:
-            content = read(job.path, self._plan.max_bytes, job.root)
+            content = read(job.copy or job.path, self._plan.max_bytes, job.root)
         except UnsettledError:
             return Finding(job, unsettled=True)
         except ImageError:  # it is gone meanwhile

@@ -24,7 +24,7 @@ from daemon.errors import SettingsError
 from daemon.jobs import Outcome, Sighting
 from daemon.journal import Journal
 from daemon.moves import Back
-from daemon.schema import SCHEMA, TABLES_OF_6
+from daemon.schema import SCHEMA, TABLES_OF_6, TABLES_OF_7
 from daemon.settings import load
 from daemon.sorting import Answered
 
@@ -236,7 +236,7 @@ NEW = re.compile(r"\s+(anew|wanted) ")  # columns
 
 
 def test_a_journal_of_version_5_is_brought_along(tmp_path: Path) -> None:
-    old = SCHEMA.replace(TABLES_OF_6, "")
+    old = SCHEMA.replace(TABLES_OF_6 + TABLES_OF_7, "")
     lines = [line for line in old.splitlines() if not NEW.match(line)]
     old = "\n".join(lines).replace("not_before REAL NOT NULL,", "not_before REAL NOT NULL")
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:

@@ -158,6 +158,7 @@ def test_a_journal_of_the_version_before_is_brought_up(project: Project) -> None
     with sqlite3.connect(project.state / "journal.sqlite") as db:
         db.execute("ALTER TABLE arrivals DROP COLUMN anew")
         db.execute("ALTER TABLE arrivals DROP COLUMN wanted")
+        db.execute("DROP TABLE deliveries")
         db.execute("DROP TABLE moves")
         db.execute("DROP TABLE retired")
         db.execute("DROP TABLE parts")

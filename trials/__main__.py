@@ -31,6 +31,7 @@ NAMES = (
     "corruption", "bombs", "guilty", "fuzzing", "names", "evil_models", "two_at_once",
     "link_swap", "agreement", "own_classes", "training_memory",
     "many_rows", "reloads", "shares", "moves", "soak",
+    "ray_rows", "ray_kills", "ray_buckets", "ray_overlap",
 )  # fmt: skip
 
 INTRODUCTION = """# Trials
