@@ -32,6 +32,7 @@ DISTINCT = 5000
 MINUTES, WARM_UP_MINUTES = 120.0, 10.0
 DISK_BYTES, SHORT_DISK_BYTES = 1 << 30, 128 << 20
 FLAT = 1.05
+WORD_SECONDS = 60
 FEW = 2  # descriptors that may be open for a moment
 
 
@@ -112,6 +113,12 @@ class Soak:
                     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
                     found.append(Sample(kind, int(own.split()[1]), files))
         self.samples.append(found)
+
+    def say(self) -> None:
+        """How it goes: of hours, whoever looks for what grows needs to know when."""
+        main = [one.kilobytes for one in self.samples[-1] if one.kind == "main"]
+        faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
+        print(f"  {len(self.done):,} rows, main {main} kB; {faults}", flush=True)
 
     # Faults
 
@@ -250,12 +257,15 @@ def _go_on(soak: Soak, seconds: float, pause: float | None) -> None:
     producer = threading.Thread(target=soak.produce, args=(end,))
     producer.start()
     next_fault = time.monotonic() + (pause or seconds)
-    next_sample = 0.0
+    next_sample, next_word = 0.0, time.monotonic() + WORD_SECONDS
     while (now := time.monotonic()) < end:
         soak.read_rows()
         if now >= next_sample:
             soak.sample()
             next_sample = now + max(0.2, min(5.0, seconds / 100))
+        if now >= next_word:
+            soak.say()
+            next_word = now + WORD_SECONDS
         if pause is not None and now >= next_fault:
             soak.fault()
             next_fault = time.monotonic() + pause * soak.dice.uniform(0.5, 1.5)
@@ -277,7 +287,7 @@ def _judged(samples: list[list[Sample]], warm_up: float) -> tuple[list[list[str]
         for part in (later[:quarter], later[-quarter:]):
             of_kind = [one for moment in part for one in moment if one.kind == kind]
             sizes, files = (one.kilobytes for one in of_kind), (one.files for one in of_kind)
-            found.append((middle(sizes), middle(files)))
+            found.append((middle(sizes), statistics.mean(files)))
         (before, files_before), (after, files_after) = found
         flat = flat and after <= FLAT * before and files_after <= files_before + FEW
         table.append(
