@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classifier.durable import sync_folder
@@ -58,8 +59,9 @@ class Worker:
         self._at_once = self._images_at_once(plan.image_seconds)
         self._thumbnailer: Thumbnailer | None = None
         if plan.thumbnails != "none":
-            # matplotlib makes itself a folder; a service has no home for it.
-            os.environ.setdefault("MPLCONFIGDIR", str(plan.scratch / "matplotlib"))
+            # matplotlib makes itself a folder; a service has no home for it. It would make those
+            # above it as well: a state folder that was moved away is not to be there once more.
+            os.environ.setdefault("MPLCONFIGDIR", f"{_by_descriptor(plan.scratch)}/matplotlib")
             from daemon.thumbnail import Thumbnailer
 
             self._thumbnailer = Thumbnailer()
@@ -194,6 +196,17 @@ class Worker:
         )
         self._step(Phase.STORING)
         album.put(thumbnail_of(job, row_id), image)
+
+
+def _by_descriptor(folder: Path) -> str:
+    """A name of the folder itself, wherever it is moved, for as long as this process lives.
+
+    Raises `ModelError` if it is gone.
+    """
+    try:
+        return f"/proc/self/fd/{os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
+    except OSError as error:
+        raise ModelError(f"{folder}: {error.strerror}") from None
 
 
 def main(channel_fd: int, progress_fd: int, kind: type[Worker] = Worker) -> None:

@@ -10,8 +10,10 @@ import pytest
 from conftest import DrawImage
 from daemon_process import SECONDS, Project
 
+from classifier.errors import ModelError
 from daemon.errors import LockHeldError
 from daemon.lock import StateLock, holder
+from daemon.worker import _by_descriptor
 
 PROGRAM = (
     "import pathlib, sys, time\n"
@@ -67,6 +69,19 @@ def test_a_lock_is_lost_with_its_name(tmp_path: Path) -> None:
         assert not lock.is_lost
         folder.rename(tmp_path / "moved")
         assert lock.is_lost
+
+
+def test_a_worker_that_starts_makes_no_state_folder_anew(tmp_path: Path) -> None:
+    """Its libraries make a folder in there, with all above it, at any moment of its start."""
+    scratch, away = tmp_path / "state", tmp_path / "away"
+    scratch.mkdir()
+    name = Path(_by_descriptor(scratch), "matplotlib")
+    scratch.rename(away)
+    name.mkdir(parents=True)
+    assert not scratch.exists()
+    assert (away / "matplotlib").is_dir()
+    with pytest.raises(ModelError, match="state: No such file"):
+        _by_descriptor(scratch)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from daemon.jobs import Outcome, Sighting
 from daemon.journal import Journal
 
 MANY = 300
-NEVER_SO_SOON = 2000  # are done before a signal can be sent
+NEVER_SO_SOON = 1200  # are done before a signal can be sent
 
 
 @pytest.fixture
